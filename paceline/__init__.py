@@ -1,0 +1,1 @@
+"""The library underneath: words, rules, state and adapters; it knows neither Celery nor settings."""

@@ -1,0 +1,53 @@
+"""How long to wait for what: pure arithmetic, no clock, no randomness but what is passed in."""
+
+from __future__ import annotations
+
+import math
+
+FIRST_POLL_S = 1.5
+"""Both vendors' advice: wait one to two seconds after the start, then back off to five to ten."""
+
+POLL_GRID_S = 5.0
+"""Later polls fall on multiples of this, so that runs started at different moments share one list call."""
+
+POLL_LONGEST_S = 60.0
+
+
+def next_poll_s(now_s: float, age_s: float, calls_per_sweep: int) -> float:
+    """Return when to ask after a run again, as a time on the same clock as `now_s`.
+
+    5 to 10 s ahead for young runs, a sixtieth of its age for old ones, 0.6 s for every list call that a sweep of all
+    runs in flight costs (so ten thousand runs are swept every 20 s), never more than 60 s. The result lies on the grid.
+    """
+    least_s = min(max(POLL_GRID_S, age_s / 60, 0.6 * calls_per_sweep), POLL_LONGEST_S - POLL_GRID_S)
+    return math.ceil((now_s + least_s) / POLL_GRID_S) * POLL_GRID_S
+
+
+def tick_s(starts_per_s: float, in_flight: int) -> float:
+    """Return the least time between two list calls: 1 to 5 s.
+
+    Four starts or more per call keep the cost of following a run at a quarter of a request; a handful of runs in
+    flight is followed promptly.
+    """
+    if in_flight <= 3 or starts_per_s <= 0:
+        return 1.0
+    return min(max(4 / starts_per_s, 1.0), POLL_GRID_S)
+
+
+def upload_deadline_s(size_bytes: int, *, base_s: float, bytes_per_s: float) -> float:
+    """Return how long one POST may take in all: `base_s` and the time of its bytes at the slowest acceptable pace."""
+    return base_s + size_bytes / bytes_per_s
+
+
+def backoff_s(strikes: int, *, first_s: float = 1.0, longest_s: float = 60.0) -> float:
+    """Return 1, 2, 4 … `longest_s` seconds for the first, second, third … strike in a row."""
+    return min(first_s * 2 ** min(max(strikes - 1, 0), 30), longest_s)
+
+
+def reconcile_times_s(settle_s: float) -> tuple[float, ...]:
+    """Return when to list an uncertain submission, in seconds after it became uncertain.
+
+    Early looks find the run; only those at or after `settle_s` can count towards proof of absence.
+    """
+    early = tuple(at for at in (0.5, 3.0, 10.0, 30.0) if at < settle_s * 0.9)
+    return (*early, settle_s, settle_s * 1.25, settle_s * 1.5)

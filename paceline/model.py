@@ -1,0 +1,290 @@
+"""The nouns: frozen values that every other module passes around.
+
+Paths are `str` with undecodable bytes as surrogate escapes (`os.fsdecode`), so every file name survives. Seconds are
+floats; times that leave the process are aware UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+FORMAT_VERSION = 1
+"""Of everything stored: ledger, manifest, parts. A process refuses a ledger of a version it doesn't know."""
+
+
+class State(StrEnum):
+    """Where a submission stands."""
+
+    PLANNED = "planned"  # waiting for its turn
+    SUBMITTING = "submitting"  # a POST may be under way
+    UNCERTAIN = "uncertain"  # a POST was begun and its outcome isn't known
+    RUNNING = "running"  # the provider has a run for it
+    FINISHED = "finished"  # its outcome is known, not yet at the sinks
+    EXPORTED = "exported"  # at every sink, durably
+    HELD = "held"  # stopped until a person decides
+
+
+class Outcome(StrEnum):
+    """How a submission, or a file, ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"  # never part of a submission, or left out on purpose
+
+
+class EndpointClass(StrEnum):
+    """What a rate limit is kept for."""
+
+    ADD = "add"  # start a run
+    WAIT = "wait"  # start a run and wait in the call
+    GET = "get"  # one run, one agent
+    LIST = "list"  # many runs
+    DELETE = "delete"
+
+
+class BatchState(StrEnum):
+    """Where a batch stands, as `status` and `summary.json` say it."""
+
+    PLANNING = "planning"  # the listing still goes on
+    RUNNING = "running"  # everything is planned, not everything exported
+    PAUSED = "paused"  # fed no more until resumed
+    CLOSING = "closing"  # all exported; audit and final files are being made
+    COMPLETE = "complete"  # final files are committed
+
+
+class SkipReason(StrEnum):
+    """Why a file of the set is in no submission."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
+    ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One input by reference. `path` is relative to the source root, with `/` between parts."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file of the set that can't be part of a submission. Size and mtime are None where they couldn't be read."""
+
+    path: str
+    reason: SkipReason
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file of a submission, with the name it is uploaded under (unique within the submission)."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    upload_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSubmission:
+    """The `index`-th submission of a batch, counted from 1, with its files in manifest order."""
+
+    index: int
+    files: tuple[PlannedFile, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of its files' sizes."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimits:
+    """What one submission may hold. Source: API-CONTRACT; every number is a setting of the account.
+
+    `submission_bytes` is None where the provider states no total.
+    """
+
+    files: int
+    file_bytes: int
+    submission_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `limit` requests in any `window_s` seconds. Written `"40/60s"`."""
+
+    limit: int
+    window_s: float
+
+    def __str__(self) -> str:
+        return f"{self.limit}/{self.window_s:g}s"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """What makes a batch this batch, and the choices that travel with it.
+
+    `source` and local destinations are absolute. Two commands mean the same batch exactly if `batch_id()` is equal.
+    """
+
+    source: str
+    account: str
+    provider: str
+    agent: str
+    to: tuple[str, ...]
+    files_per_run: int
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+
+    def batch_id(self) -> str:
+        """Derive the id from source, account, agent, options and destinations: 10 characters, a letter first.
+
+        Priority and workers are left out: they change how a batch is run, not what it is.
+        """
+        parts = [self.source, self.account, self.provider, self.agent, str(self.files_per_run), self.name]
+        parts += sorted(self.to) + [f"{key}={self.options[key]}" for key in sorted(self.options)]
+        text = "\0".join(f"{len(part)}:{part}" for part in parts)
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+        number = int.from_bytes(digest[:8], "big")
+        return "b" + "".join(alphabet[number >> shift & 31] for shift in range(0, 45, 5))
+
+
+def submission_id(batch: str, index: int) -> str:
+    """Name the `index`-th submission of a batch: also its Celery task id."""
+    return f"{batch}-{index:06d}"
+
+
+def batch_of(submission: str) -> str:
+    """Tell the batch a submission id belongs to. The id is not looked up."""
+    return submission.rpartition("-")[0]
+
+
+def index_of(submission: str) -> int:
+    """Tell a submission id's index, from 1."""
+    return int(submission.rpartition("-")[2])
+
+
+def external_id(submission: str) -> str:
+    """Name the submission at the provider; the same for every attempt."""
+    return f"{batch_of(submission)}.{submission}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as its provider shows it now.
+
+    `raw_status` is the provider's word; `outcome` is None while it isn't a terminal one (or is a word we don't know).
+    `data` is what goes into the record's `data`, `{}` where there is none yet.
+    """
+
+    run_id: str
+    external_id: str | None
+    raw_status: str
+    outcome: Outcome | None
+    run_url: str | None = None
+    credits: float | None = None
+    error_message: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorNote:
+    """Why something failed, as it stands in records: `{"category","phase","message","http_status"}`.
+
+    `category` is one of file, request, provider, timeout; `phase` one of plan, submit, run, export.
+    """
+
+    category: str
+    phase: str
+    message: str
+    http_status: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record's form."""
+        return {
+            "category": self.category,
+            "phase": self.phase,
+            "message": self.message,
+            "http_status": self.http_status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submission as the ledger has it.
+
+    Times are Redis milliseconds since the epoch, None where that has not happened. `attempt` counts POSTs from 1; 0
+    before the first.
+    """
+
+    id: str
+    batch: str
+    state: State
+    generation: int
+    attempt: int
+    files: int
+    size_bytes: int
+    external_id: str
+    planned_ms: int
+    submitted_ms: int | None = None
+    finished_ms: int | None = None
+    run_id: str | None = None
+    run_url: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    error: Mapping[str, Any] | None = None
+    raw_status: str | None = None
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What to schedule next: run `step` on `key` after `countdown_s` seconds (0..60). A hint: losing it costs time only."""
+
+    step: Step
+    key: str
+    countdown_s: float = 0.0
+
+
+class Step(StrEnum):
+    """The steps that messages wake."""
+
+    SUBMIT = "submit"  # key: submission
+    EXPORT = "export"  # key: submission
+    FEED = "feed"  # key: account
+    POLL = "poll"  # key: account:agent
+    RECONCILE = "reconcile"  # key: account:agent
+    CLOSE = "close"  # key: batch
+
+
+def follow_agent_key(account: str, agent: str) -> str:
+    """Join account and agent into a chain's key. Account names hold no colon."""
+    return f"{account}:{agent}"
+
+
+def split_agent_key(key: str) -> tuple[str, str]:
+    """Take a chain's key apart into account and agent."""
+    account, _, agent = key.partition(":")
+    return account, agent
+
+
+def batch_label(spec_name: str, batch: str) -> str:
+    """Name a batch to a person."""
+    return f"{spec_name} ({batch})" if spec_name else batch
+
+
+Files = Sequence[PlannedFile]

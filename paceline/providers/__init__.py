@@ -1,0 +1,1 @@
+"""Adapters for the services that run document agents, behind one protocol."""

@@ -1,0 +1,105 @@
+"""What a provider adapter must do; the rest of the system knows only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Protocol
+
+from paceline.model import EndpointClass, Rate, RunView, SizeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do, so that callers choose by fact and not by name.
+
+    `asks_after_many` and `finds_many` are how many ids one list call may carry; 0 means one GET each, respectively no
+    way to find a run by external id.
+    """
+
+    asks_after_many: int
+    finds_many: int
+    cancels: bool
+    waits: bool
+    due_dates: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file to send. `open()` returns a fresh binary stream or raises `FileProblem`; exactly `size_bytes` are sent."""
+
+    name: str
+    path: str
+    size_bytes: int
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequest:
+    """One POST that starts a run.
+
+    `deadline_s` bounds the whole call, counted by a clock that includes suspension. `gate` is called once, on an
+    established connection, immediately before the first byte of the request; it raises `PermitExpired` to stop it.
+    """
+
+    agent: str
+    external_id: str
+    uploads: Sequence[Upload]
+    deadline_s: float
+    gate: Callable[[], None]
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A run was started. `digests` are the SHA-256 digests (32 bytes each) of the bytes sent, in upload order."""
+
+    run: RunView
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """An agent as the provider describes it."""
+
+    agent: str
+    name: str | None
+
+
+class Provider(Protocol):
+    """One provider under one credential. Thread-safe; holds no connection between calls that another thread could meet.
+
+    Reads raise `Throttled`, `Blocked` or `Unavailable` (and `AnswerTooLarge`); nothing else of `ProviderError`.
+    """
+
+    name: str
+    capabilities: Capabilities
+    size_limits: SizeLimits
+    rates: Mapping[EndpointClass, Rate]
+
+    def submit(self, request: SubmitRequest) -> Accepted:
+        """Start a run. Blocks for the upload.
+
+        Raises `NotSent`, `Throttled`, `Refused`, `Blocked`, `Ambiguous`, or `FileProblem` (a file turned out different
+        while it was being sent: then `Ambiguous` if the request could have been complete, `FileProblem` only if it
+        surely was cut short).
+        """
+
+    def ask(self, agent: str, run_ids: Sequence[str]) -> Mapping[str, RunView]:
+        """Ask after runs, at most `asks_after_many` (1 where that is 0). Unknown runs are simply missing.
+
+        Runs of the answer that were not asked for are dropped here.
+        """
+
+    def find(self, agent: str, external_ids: Sequence[str]) -> Sequence[RunView]:
+        """List every run that carries one of the external ids (at most `finds_many`), from complete, well-formed lists only.
+
+        Several runs may carry the same id. Raises `Unavailable` rather than return a list that may be incomplete.
+        """
+
+    def describe_agent(self, agent: str) -> AgentInfo:
+        """Look the agent up: one request that proves key, address and agent. Raises `Blocked` or `Unavailable`."""
+
+    def delete(self, agent: str, run_id: str) -> None:
+        """Delete a run, where `cancels`; deleting what is gone is success."""
