@@ -41,7 +41,7 @@ def upload_deadline_s(size_bytes: int, *, base_s: float, bytes_per_s: float) -> 
 
 def backoff_s(strikes: int, *, first_s: float = 1.0, longest_s: float = 60.0) -> float:
     """Return 1, 2, 4 … `longest_s` seconds for the first, second, third … strike in a row."""
-    return min(first_s * 2 ** min(max(strikes - 1, 0), 30), longest_s)
+    return min(first_s * math.ldexp(1.0, min(max(strikes - 1, 0), 30)), longest_s)
 
 
 def reconcile_times_s(settle_s: float) -> tuple[float, ...]:

@@ -8,6 +8,7 @@
     ├── NothingToDo             the file set is empty                                 exit 9
     ├── FileProblem             a source file is not what was planned
     │   ├── FileMissing         gone, or no longer a regular file beneath the root
+    │   ├── SourceUnreachable   the whole source is out of reach from this machine
     │   └── FileChanged         other size or modification time than planned
     ├── ProviderError           what a request to a provider came to
     │   ├── NotSent             the provider surely did nothing; safe to repeat
@@ -74,6 +75,12 @@ class FileMissing(FileProblem):
     """The file is gone, unreadable, or no longer a regular file beneath the root."""
 
     reason = "file_missing"
+
+
+class SourceUnreachable(FileProblem):
+    """The source root itself is out of reach from this machine: no single file is to blame."""
+
+    reason = "source_unreachable"
 
 
 class FileChanged(FileProblem):

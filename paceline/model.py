@@ -242,6 +242,7 @@ class Submission:
     planned_ms: int
     submitted_ms: int | None = None
     finished_ms: int | None = None
+    doubt_ms: int | None = None
     run_id: str | None = None
     run_url: str | None = None
     outcome: Outcome | None = None
@@ -253,7 +254,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What to schedule next: run `step` on `key` after `countdown_s` seconds (0..60). A hint: losing it costs time only."""
+    """What to schedule next: `step` on `key` after `countdown_s` seconds (0..60). A hint: losing it costs time only."""
 
     step: Step
     key: str

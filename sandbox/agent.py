@@ -1,4 +1,4 @@
-"""The work the sandbox's agents really do on what was uploaded, so that results can be checked against files on disk."""
+"""The work the sandbox's agents really do on what was uploaded: results can be checked against the files on disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Strict sliding-window rate limits, one window per key and endpoint class.
 
-A window is half-open: a request at time t uses a place until t + window, exclusive of nothing earlier and nothing later,
-so in no [t, t + window) are more than ``count`` requests let through.
+A request let through at time t uses a place until just before t + window, so that in no half-open [t, t + window) more
+than ``count`` requests are let through.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+REQUEST_CLASSES = ("add", "wait", "get", "list", "delete", "other")
 
 _SPEC = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|m|h)?\s*")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -40,6 +41,13 @@ class Limit:
         return f"{self.count}/{self.window_s:g}s"
 
 
+def known_class(name: str) -> str:
+    """Give the name back if it is an endpoint class; raise ValueError if not."""
+    if name not in REQUEST_CLASSES:
+        raise ValueError(f"there is no endpoint class {name!r}, only {', '.join(REQUEST_CLASSES)}")
+    return name
+
+
 class Limiter:
     """Decides which requests are refused, and remembers what it let through."""
 
@@ -53,7 +61,8 @@ class Limiter:
         return self._limits
 
     def set(self, request_class: str, limit: Limit | None) -> None:
-        """Replace one class's limit (None: unlimited) and forget what its windows hold."""
+        """Replace one class's limit (None: unlimited) and forget what its windows hold; raise ValueError if unknown."""
+        known_class(request_class)
         if limit is None:
             self._limits.pop(request_class, None)
         else:
@@ -91,11 +100,6 @@ def busiest_window(times_s: array[float], window_s: float) -> int:
             first += 1
         most = max(most, last - first + 1)
     return most
-
-
-def arrivals_between(times_s: array[float], from_s: float, to_s: float) -> int:
-    """Count arrivals in ``[from_s, to_s)``; ``times_s`` ascend."""
-    return bisect_left(times_s, to_s) - bisect_left(times_s, from_s)
 
 
 def whole_seconds(wait_s: float) -> int:

@@ -47,11 +47,12 @@ class Seconds:
 class SandboxOptions:
     """How a sandbox behaves; every field has a working default.
 
-    ``port`` 0 means: choose a free one. ``accepted_keys`` None means: any key that isn't empty. ``limits`` has one entry
-    per limited endpoint class (add, wait, get, list, delete, other); a class without one isn't limited.
+    ``port`` 0 means: choose a free one. ``accepted_keys`` None means: any key that isn't empty. ``limits`` has one
+    entry per limited endpoint class (add, wait, get, list, delete, other); a class without one isn't limited.
     ``refused_count`` says whether a request answered 429 uses a place in the window too. ``retry_after`` is what a 429
     says: ``seconds`` (the true waiting time, rounded up), ``date``, ``none``, or any other text, sent as it is.
-    ``credits`` are charged per file and finished prompt. ``owner_fd`` is a pipe: the sandbox ends when its other end closes.
+    ``credits`` are charged per file and finished prompt. ``owner_fd`` is a pipe: the sandbox ends when its other end
+    closes.
     """
 
     port: int = 0

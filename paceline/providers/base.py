@@ -27,7 +27,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file to send. `open()` returns a fresh binary stream or raises `FileProblem`; exactly `size_bytes` are sent."""
+    """One file to send: exactly `size_bytes` of what `open()` returns, a fresh binary stream. It may raise `FileProblem`."""
 
     name: str
     path: str
@@ -92,8 +92,11 @@ class Provider(Protocol):
         Runs of the answer that were not asked for are dropped here.
         """
 
+    def get(self, agent: str, run_id: str) -> RunView | None:
+        """Ask after one run; None only if the provider says in so many words that it has no such run (404)."""
+
     def find(self, agent: str, external_ids: Sequence[str]) -> Sequence[RunView]:
-        """List every run that carries one of the external ids (at most `finds_many`), from complete, well-formed lists only.
+        """List every run that carries one of the external ids (at most `finds_many`), from complete lists only.
 
         Several runs may carry the same id. Raises `Unavailable` rather than return a list that may be incomplete.
         """

@@ -40,4 +40,4 @@ class Sink(Protocol):
         """Make one submission's part durable, replacing an earlier one of the same submission. Raises `SinkError`."""
 
     def commit(self, closing: Closing) -> None:
-        """Commit the batch's final output, readable only as a whole. Raises `SinkError`; the former output stays then."""
+        """Commit the final output, readable only as a whole. Raises `SinkError`; the former output stays then."""

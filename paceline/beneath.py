@@ -1,0 +1,54 @@
+"""Reach names beneath a folder without ever leaving it.
+
+Every component is opened from the one before with `O_NOFOLLOW`, so a symlink that appears on the way, however late, is
+an error and never a way out; and no path is longer than the kernel takes, however deep the tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OF_THIS_COMPUTER = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Shortages here and now, which say nothing about a file."""
+
+_STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def parent_of(root: str, path: str) -> Iterator[tuple[int, str]]:
+    """Give a descriptor of the folder that holds `path`, and its name there. Raises `OSError`, also for `..`."""
+    *folders, name = path.split("/")
+    _refuse_dots(name)
+    descriptor = os.open(root, _STEP & ~os.O_NOFOLLOW)
+    try:
+        for folder in folders:
+            _refuse_dots(folder)
+            above, descriptor = descriptor, os.open(folder, _STEP, dir_fd=descriptor)
+            os.close(above)
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+
+
+def open_folder(root: str, path: str) -> int:
+    """Open a folder beneath `root` for listing; `""` is the root itself. Raises `OSError`, also for any symlink."""
+    if not path:
+        return os.open(root, FOLDER)
+    with parent_of(root, path) as (parent, name):
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+
+
+def real_path(root: str, path: str) -> str | None:
+    """Resolve all symlinks of `path`; None if it leads out of `root`. Raises `OSError` if it leads nowhere."""
+    within = os.path.realpath(root, strict=True).rstrip("/") + "/"
+    real = os.path.realpath(f"{root}/{path}", strict=True)
+    return real.removeprefix(within) if real.startswith(within) else None
+
+
+def _refuse_dots(name: str) -> None:
+    if name in ("", ".", "..") or "\0" in name:
+        raise OSError(errno.ENOENT, "not a name", name)

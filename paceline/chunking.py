@@ -1,0 +1,124 @@
+"""Cut a stream of files into submissions under a provider's limits.
+
+Greedy and in order: a submission takes files until the next one would break a limit. At a cut nothing is remembered, so
+a listing taken up behind the last planned file gives the very submissions an uninterrupted one would have given.
+
+Names. Results refer to files by the name they were uploaded under, so names are unique within a submission, compared as
+case-blind file systems do: in Unicode's composed form, letter case aside. A file is uploaded under its base name; a
+twin of one already there under its whole path, `b%2Freport.pdf`. What can't stand in a multipart header (control
+characters, quotes, backslashes, bytes that aren't UTF-8) is percent-encoded, `caf%E9.txt`; in a name that is changed,
+or that could be taken for a changed one, `%` becomes `%25`. So every name can be turned back: `path_of`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from unicodedata import normalize
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from paceline.model import PlannedFile, PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
+
+LONGEST_NAME_BYTES = 255
+"""Of a twin's name: what file systems hold, in case the provider stores it in one."""
+
+_UNSENDABLE = '\x00-\x1f\x7f-\x9f"\\\\\ud800-\udfff'
+_LOOK_TWICE = re.compile(f"[{_UNSENDABLE}%]").search
+_MUST_CHANGE = re.compile(f"[{_UNSENDABLE}]|%[0-9A-Fa-f]{{2}}").search
+_CHANGE = re.compile(f"[{_UNSENDABLE}%/]+")
+
+
+def chunk(
+    entries: Iterable[SourceFile | SkippedFile], limits: SizeLimits, files_per_run: int, first_index: int = 1
+) -> Iterator[PlannedSubmission | SkippedFile]:
+    """Group files, in order, into submissions of at most `files_per_run` within `limits`, numbered from `first_index`.
+
+    Every entry comes out exactly once. A skipped entry comes out at once, that is before the submission being filled
+    when it was met, so at most one submission is held in memory. A file larger than a submission may be comes out as
+    `too_large`. Right after a submission, every entry up to the greatest path given out so far has been given out:
+    the place to resume at.
+    """
+    draft = _Draft(limits, files_per_run)
+    largest = limits.file_bytes if limits.submission_bytes is None else min(limits.file_bytes, limits.submission_bytes)
+    index = first_index
+    for entry in entries:
+        if isinstance(entry, SkippedFile):
+            yield entry
+        elif entry.size_bytes > largest:
+            yield SkippedFile(entry.path, SkipReason.TOO_LARGE, entry.size_bytes, entry.mtime_ns)
+        else:
+            if not draft.take(entry):
+                yield draft.cut(index)
+                index += 1
+                draft.take(entry)
+            if draft.full:
+                yield draft.cut(index)
+                index += 1
+    if draft.files:
+        yield draft.cut(index)
+
+
+def upload_name(path: str) -> str:
+    """Name a file by its base name, percent-encoded only where it must be."""
+    name = path.rpartition("/")[2]
+    return _encode(name) if _LOOK_TWICE(name) and _MUST_CHANGE(name) else name
+
+
+def path_style_name(path: str) -> str:
+    """Name a file by its whole path, `/` as `%2F`."""
+    return _encode(path)
+
+
+def path_of(name: str) -> str:
+    """Turn an upload name back into what it was made from: a base name, or a twin's whole path."""
+    return unquote_to_bytes(name).decode("utf-8", "surrogateescape")
+
+
+def name_key(name: str) -> str:
+    """Return what two upload names are compared by."""
+    return name.lower() if name.isascii() else normalize("NFC", normalize("NFC", name).casefold())
+
+
+class _Draft:
+    """The submission being filled."""
+
+    def __init__(self, limits: SizeLimits, files_per_run: int) -> None:
+        self._most_files = min(limits.files, files_per_run)
+        self._most_bytes = limits.submission_bytes
+        if self._most_files < 1:
+            raise ValueError("a submission holds at least one file")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.files: list[PlannedFile] = []
+        self.full = False
+        self._keys: set[str] = set()
+        self._size_bytes = 0
+
+    def take(self, file: SourceFile) -> bool:
+        """Add a file, or say that it doesn't fit. An empty draft takes any file."""
+        size_bytes = self._size_bytes + file.size_bytes
+        if self._most_bytes is not None and size_bytes > self._most_bytes and self.files:
+            return False
+        name = upload_name(file.path)
+        key = name_key(name)
+        if key in self._keys:
+            name = path_style_name(file.path)
+            key = name_key(name)
+            if key in self._keys or len(name.encode()) > LONGEST_NAME_BYTES:
+                return False
+        self._keys.add(key)
+        self._size_bytes = size_bytes
+        self.files.append(PlannedFile(file.path, file.size_bytes, file.mtime_ns, name))
+        self.full = len(self.files) == self._most_files
+        return True
+
+    def cut(self, index: int) -> PlannedSubmission:
+        """Return the submission and begin anew."""
+        files = tuple(self.files)
+        self._begin()
+        return PlannedSubmission(index, files)
+
+
+def _encode(text: str) -> str:
+    return _CHANGE.sub(lambda match: quote_from_bytes(match[0].encode("utf-8", "surrogateescape"), safe=""), text)

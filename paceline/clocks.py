@@ -1,0 +1,28 @@
+"""The clocks of this machine: for durations only, never for times that are shared or kept."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def boottime() -> float:
+    """Return seconds since boot, counting suspension where the system can (Linux); elsewhere the monotonic clock.
+
+    A permit's age and a deadline must grow while a laptop sleeps or a process is stopped.
+    """
+    if _BOOTTIME is not None:
+        return time.clock_gettime(_BOOTTIME)
+    return time.monotonic()
+
+
+@cache
+def boot_id() -> str:
+    """Name this boot of this machine, for as long as `boottime()` means the same thing; '' where it can't be told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

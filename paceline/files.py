@@ -1,0 +1,105 @@
+"""Open source files safely: beneath their root, regular, and unchanged since they were planned.
+
+Policy for symlinks, the same as when the set was listed: one that leads to a regular file beneath the root is followed;
+one that leads out of it is never. A FIFO or a device is recognised without being opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TypeVar
+
+from paceline.beneath import OF_THIS_COMPUTER, parent_of, real_path
+from paceline.errors import FileChanged, FileMissing
+from paceline.model import PlannedFile, SourceFile
+
+Result = TypeVar("Result")
+
+_LINK_ON_THE_WAY = {errno.ELOOP, errno.ENOTDIR}
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # the last: a FIFO put there this instant can't hang
+
+
+class SourceRoot:
+    """The folder that a batch's paths are relative to; or one single file, whose path is its name.
+
+    Holds no descriptor between calls and may be used from many threads. A shortage on this computer (no descriptors
+    left, no memory) is raised as `OSError`: it says nothing about the file.
+    """
+
+    def __init__(self, root: str) -> None:
+        place = Path(root).absolute()
+        self._only = None if place.is_dir() else place.name
+        self._folder = str(place if self._only is None else place.parent)
+
+    def check(self, file: PlannedFile | SourceFile) -> None:
+        """Find the file as planned, without opening it.
+
+        Raises `FileMissing` if it is gone, unreadable, not regular or leads out of the root, `FileChanged` if its size
+        or modification time differs.
+        """
+        self._at_its_place(file, _check)
+
+    def open(self, file: PlannedFile | SourceFile) -> IO[bytes]:
+        """Open the file for reading, as planned. Raises as `check` does; what is returned has passed it."""
+        return os.fdopen(self._at_its_place(file, _open), "rb")
+
+    def _at_its_place(
+        self, file: PlannedFile | SourceFile, act: Callable[[PlannedFile | SourceFile, int, str], Result]
+    ) -> Result:
+        if self._only not in (None, file.path):
+            raise FileMissing(f"{file.path!r} is not there: the source is missing, or is another file", path=file.path)
+        try:
+            try:
+                return self._reach(file.path, file, act)
+            except OSError as error:
+                if error.errno not in _LINK_ON_THE_WAY:
+                    raise
+            real = real_path(self._folder, file.path)
+            if real is None:
+                raise FileMissing(f"{file.path!r} leads out of the source", path=file.path)
+            return self._reach(real, file, act)
+        except OSError as error:
+            if error.errno in OF_THIS_COMPUTER:
+                raise
+            raise FileMissing(f"{file.path!r} can't be read: {error.strerror}", path=file.path) from error
+
+    def _reach(
+        self,
+        path: str,
+        file: PlannedFile | SourceFile,
+        act: Callable[[PlannedFile | SourceFile, int, str], Result],
+    ) -> Result:
+        with parent_of(self._folder, path) as (folder, name):
+            return act(file, folder, name)
+
+
+def _check(file: PlannedFile | SourceFile, folder: int, name: str) -> None:
+    _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    if not os.access(name, os.R_OK, dir_fd=folder, effective_ids=True):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+
+def _open(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
+    _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    descriptor = os.open(name, _READ, dir_fd=folder)
+    try:
+        _compare(file, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _compare(file: PlannedFile | SourceFile, found: os.stat_result) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), file.path)
+    if not stat.S_ISREG(found.st_mode):
+        raise FileMissing(f"{file.path!r} is no longer a regular file", path=file.path)
+    if found.st_size != file.size_bytes:
+        raise FileChanged(f"{file.path!r} has {found.st_size} bytes, {file.size_bytes} were planned", path=file.path)
+    if found.st_mtime_ns != file.mtime_ns:
+        raise FileChanged(f"{file.path!r} was modified after it was planned", path=file.path)

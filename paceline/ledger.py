@@ -1,0 +1,389 @@
+"""The one store of state: each verb is one method, one script, one atomic step.
+
+Losing a race is normal: a verb that comes from a stale generation, or for a state that has moved on, returns `Lost`
+(or False) and has had no effect. A connection that breaks before the reply raises redis-py's error; the step may have
+happened, and doing it again is safe.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from redis import Redis
+
+from paceline import redis_keys as keys
+from paceline.errors import UnknownBatch
+from paceline.lifecycle import Verb
+from paceline.limiter import PacePolicy
+from paceline.model import (
+    BatchSpec,
+    EndpointClass,
+    ErrorNote,
+    Follow,
+    Outcome,
+    PlannedFile,
+    PlannedSubmission,
+    Rate,
+    RunView,
+    State,
+    Step,
+    batch_of,
+    external_id,
+    follow_agent_key,
+    submission_id,
+)
+from paceline.packing import pack_files
+from paceline.replies import Begun, Due, DueRun, Duplicate, Lost, Moved, Paused, Released, Wait
+from paceline.scripts import Arg, Scripts
+
+
+class Ledger:
+    """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
+
+    def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy, *, export_lease_s: float = 30.0) -> None:
+        self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
+        self._scripts = scripts
+        self._pace = pace
+        self._export_lease_ms = round(export_lease_s * 1000)
+        self.place = lru_cache(maxsize=4096)(self._look_up_place)
+
+    # -- planning ---------------------------------------------------------------------------------------------------
+
+    def open_batch(self, spec: BatchSpec, *, manifest: str) -> bool:
+        """Register a batch; return False if it was known (then nothing changes)."""
+        batch = spec.batch_id()
+        facts: dict[str, Arg] = {
+            "name": spec.name,
+            "source": spec.source.encode("utf-8", "surrogateescape"),
+            "account": spec.account,
+            "provider": spec.provider,
+            "agent": spec.agent,
+            "to": json.dumps(spec.to),
+            "files_per_run": spec.files_per_run,
+            "options": json.dumps(dict(spec.options)),
+            "priority": spec.priority,
+            "manifest": manifest.encode("utf-8", "surrogateescape"),
+            "total": 0,
+        }
+        args: list[Arg] = [batch, spec.account]
+        for name, value in facts.items():
+            args += [name, value]
+        return bool(self._scripts.run("open_batch", [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS], args))
+
+    def plan(
+        self, batch: str, planned: PlannedSubmission, *, manifest_bytes: int, in_doubt: bool = False
+    ) -> Moved | Lost:
+        """Register a submission; `Lost` if it was known. `manifest_bytes` is the manifest's length up to and with it.
+
+        `in_doubt` plans it as uncertain, so that the provider is asked before anything is sent: for batches whose
+        ledger was lost.
+        """
+        submission = submission_id(batch, planned.index)
+        state = State.UNCERTAIN if in_doubt else State.PLANNED
+        last = planned.files[-1].path.encode("utf-8", "surrogateescape")
+        args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
+        args += [manifest_bytes, last, state.value]
+        way = self._way(submission)
+        new, wake = self._scripts.run("plan", [*way, keys.files(submission)], args)
+        if not new:
+            return Lost()
+        step = Step.RECONCILE if in_doubt else Step.FEED
+        return Moved(1, self._follow(step, batch, int(wake)))
+
+    def listed(self, batch: str, *, skipped: int, manifest_bytes: int, last_path: str, complete: bool) -> Follow | None:
+        """Note how far the listing has come; when it is complete and nothing is left to do, the batch closes."""
+        last = last_path.encode("utf-8", "surrogateescape")
+        args: list[Arg] = [batch, skipped, manifest_bytes, last, int(complete)]
+        wake = self._scripts.run("listed", [keys.batch(batch), keys.CHAINS], args)
+        return self._follow(Step.CLOSE, batch, int(wake))
+
+    # -- submitting -------------------------------------------------------------------------------------------------
+
+    def release(self, account: str, rate: Rate, *, window: int, lease_s: float) -> Released:
+        """Release the next planned submissions of an account, at most as many as permits are free."""
+        wanted = [keys.account(account), keys.feed(account), keys.released(account)]
+        wanted += [keys.pace_log(account, EndpointClass.ADD), keys.pace_state(account, EndpointClass.ADD)]
+        args: list[Arg] = [window, round(lease_s * 1000), keys.planned("%s"), keys.batch("%s"), *self._pace.args(rate)]
+        again, *ids = self._scripts.run("release", wanted, args)
+        return Released(tuple(item.decode() for item in ids), None if int(again) < 0 else int(again) / 1000)
+
+    def begin(
+        self, submission: str, generation: int, *, rate: Rate, worker: str, lease_s: float
+    ) -> Begun | Wait | Paused | Lost:
+        """Take a permit and write the intent to POST, both or neither.
+
+        After `lease_s` without a verb the submission counts as uncertain.
+        """
+        account, _ = self.place(batch_of(submission))
+        pace = [keys.pace_log(account, EndpointClass.ADD), keys.pace_state(account, EndpointClass.ADD)]
+        args: list[Arg] = [submission, generation, worker, round(lease_s * 1000), *self._pace.args(rate)]
+        row = self._scripts.run("begin", [*self._way(submission), *pace], args)
+        match row[0]:
+            case b"granted":
+                return Begun(int(row[1]), int(row[2]))
+            case b"wait":
+                return Wait(int(row[1]) / 1000, self._follow(Step.FEED, batch_of(submission), int(row[2])))
+            case b"paused":
+                return Paused(row[1].decode())
+            case _:
+                return Lost()
+
+    def accepted(
+        self,
+        submission: str,
+        run: RunView,
+        *,
+        attempt: int | None,
+        first_poll_s: float,
+        digests: Sequence[bytes] = (),
+        started_ms: int | None = None,
+    ) -> Moved | Duplicate | Lost:
+        """Record a run as the submission's. Evidence is placed wherever the submission stands; see `lua/accepted.lua`.
+
+        `attempt` is the sender's, None where the run was found by listing.
+        """
+        args: list[Arg] = [submission, "", "" if attempt is None else attempt, run.run_id, run.run_url or ""]
+        args += [round(first_poll_s * 1000), b"".join(digests), external_id(submission)]
+        args.append("" if started_ms is None else started_ms)
+        row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission)], args)
+        match row[0]:
+            case b"ok":
+                return Moved(int(row[1]), self._follow(Step.POLL, batch_of(submission), int(row[2])))
+            case b"duplicate":
+                return Duplicate(row[1].decode())
+            case _:
+                return Lost()
+
+    def put_back(
+        self, submission: str, generation: int, *, reason: str, unused: bool, throttled: bool = False
+    ) -> Moved | Lost:
+        """Put a submission back to planned, without counting the attempt: the provider surely did nothing.
+
+        `unused` hands the permit back too, because not a byte was sent.
+        """
+        account, _ = self.place(batch_of(submission))
+        log = keys.pace_log(account, EndpointClass.ADD)
+        args: list[Arg] = [submission, generation, reason, int(unused), int(throttled)]
+        return self._moved("put_back", submission, args, Step.FEED, more=[log])
+
+    def pause(
+        self, submission: str, generation: int, *, reason: str, message: str, whole_account: bool = True
+    ) -> Moved | Lost:
+        """Put a submission back and pause its account (or only its batch) until `resume`."""
+        target = "account" if whole_account else "batch"
+        return self._moved("pause", submission, [submission, generation, reason, message, target])
+
+    def uncertain(
+        self, submission: str, generation: int, *, reason: str, first_look_s: float, digests: Sequence[bytes] = ()
+    ) -> Moved | Lost:
+        """Record that a POST was begun and its outcome isn't known."""
+        args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), b"".join(digests)]
+        return self._moved("uncertain", submission, args, Step.RECONCILE, more=[keys.digests(submission)])
+
+    def absent(
+        self, submission: str, generation: int, *, counts: bool, needed: int, next_look_s: float, apart_s: float
+    ) -> Moved | Lost | int:
+        """Record a look that did not find the submission; return the looks that count so far, or `Moved` when proven.
+
+        Looks less than `apart_s` apart count once.
+        """
+        args: list[Arg] = [
+            submission,
+            generation,
+            int(counts),
+            needed,
+            round(next_look_s * 1000),
+            round(apart_s * 1000),
+        ]
+        row = self._scripts.run("absent", self._way(submission), args)
+        match row[0]:
+            case b"absent":
+                return Moved(int(row[1]), self._follow(Step.FEED, batch_of(submission), int(row[2])))
+            case b"looked":
+                return int(row[1])
+            case _:
+                return Lost()
+
+    def hold(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
+        """Stop a submission until a person decides."""
+        return self._moved("hold", submission, [submission, generation, reason])
+
+    def reject(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
+        """Finish a submission that can't work as it is."""
+        return self._finish(
+            submission, generation, Verb.REJECT, (State.PLANNED, State.SUBMITTING), Outcome.FAILED, reason, error, None
+        )
+
+    # -- following --------------------------------------------------------------------------------------------------
+
+    def take_due(
+        self,
+        account: str,
+        agent: str,
+        *,
+        rate: Rate,
+        most: int,
+        slack_s: float,
+        lease_s: float,
+        endpoint: EndpointClass,
+    ) -> Due:
+        """Take up to `most` runs that are due, with one permit to ask after them."""
+        wanted = [keys.due(account, agent), keys.runs(account, agent)]
+        wanted += [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+        wanted += [keys.pace_log(account, EndpointClass.ADD), keys.gap(account, agent)]
+        args: list[Arg] = [most, round(slack_s * 1000), round(lease_s * 1000), *self._pace.args(rate)]
+        status, wait, flight, starts, now, *rows = self._scripts.run("take_due", wanted, args)
+        now_ms = int(now)
+        runs = []
+        for id_, packed in zip(rows[::2], rows[1::2], strict=True):
+            run_id, generation, started = packed.decode().split("\n")
+            runs.append(DueRun(id_.decode(), run_id, int(generation), (now_ms - int(started)) / 1000))
+        again = None if status == b"idle" else int(wait) / 1000
+        return Due(tuple(runs), again, int(flight), int(starts) / 10, now_ms / 1000)
+
+    def snooze(self, account: str, agent: str, dues_s: Mapping[str, float], *, not_before_s: float) -> float | None:
+        """Set the next due times of runs (Redis time, seconds); return the agent's earliest, None if nothing runs."""
+        args: list[Arg] = [round(not_before_s * 1000)]
+        for submission, due_s in dues_s.items():
+            args += [round(due_s * 1000), submission]
+        earliest = int(self._scripts.run("snooze", [keys.due(account, agent), keys.gap(account, agent)], args))
+        return None if earliest < 0 else earliest / 1000
+
+    def finish(
+        self,
+        submission: str,
+        generation: int,
+        *,
+        run: RunView,
+        outcome: Outcome,
+        reason: str,
+        error: ErrorNote | None,
+        finished_ms: int | None = None,
+    ) -> Moved | Lost:
+        """Record a run's end. The first one stays."""
+        return self._finish(
+            submission, generation, Verb.FINISH, (State.RUNNING,), outcome, reason, error, run, finished_ms
+        )
+
+    def exported(self, submission: str, generation: int) -> Moved | Lost:
+        """Record that every sink holds the submission durably."""
+        more = [keys.digests(submission)]
+        return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
+
+    def close_batch(self, batch: str) -> bool:
+        """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
+        return bool(self._scripts.run("close_batch", [keys.batch(batch)]))
+
+    def count_requests(self, batches: Mapping[str, int], endpoint: EndpointClass) -> None:
+        """Count requests that were made on behalf of batches."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch, number in batches.items():
+                pipe.hincrby(keys.batch(batch), f"req:{endpoint}", number)
+            pipe.execute()
+
+    def audit_progress(self, batch: str) -> tuple[int, int]:
+        """Return the index at which the closing audit goes on, and how often in a row it has failed there."""
+        at, tries = self._redis.hmget(keys.batch(batch), ["audit_at", "audit_tries"])
+        return int(at or 1), int(tries or 0)
+
+    def audited(self, batch: str, index: int, tries: int) -> None:
+        """Note how far the closing audit has come."""
+        self._redis.hset(keys.batch(batch), mapping={"audit_at": index, "audit_tries": tries})
+
+    def trouble(self, batch: str, message: str) -> None:
+        """Note what keeps a batch from going on, for `status`; `""` clears it."""
+        self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
+
+    def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
+        """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
+        wanted = [keys.batch(batch) if batch else keys.account(account), keys.CHAINS, keys.feed(account)]
+        was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
+        return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
+
+    # -- chains and rescue ------------------------------------------------------------------------------------------
+
+    def claim(self, step: Step, key: str, *, lease_s: float, early_s: float = 0.25) -> str | None:
+        """Claim a chain that is due; None if it isn't (another message carries it, or it is idle)."""
+        args: list[Arg] = [f"{step}:{key}", round(lease_s * 1000), round(early_s * 1000)]
+        return self._scripts.run("chain_claim", [keys.CHAINS], args).decode() or None
+
+    def next(self, step: Step, key: str, claim: str, again_s: float | None) -> Follow | None:
+        """End a claim: the chain is due again in `again_s`, or idle (None)."""
+        args: list[Arg] = [f"{step}:{key}", claim, -1 if again_s is None else round(again_s * 1000)]
+        wake = int(self._scripts.run("chain_next", [keys.CHAINS], args))
+        return None if wake < 0 else Follow(step, key, wake / 1000)
+
+    def wake(self, step: Step, key: str, in_s: float = 0.0) -> Follow | None:
+        """Make a chain due; None if it already is, as early."""
+        wake = int(self._scripts.run("wake_chain", [keys.CHAINS], [f"{step}:{key}", round(in_s * 1000)]))
+        return None if wake < 0 else Follow(step, key, wake / 1000)
+
+    def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
+        """Return the chains whose message is late; each is named to one rescuer per grace time."""
+        grace = round(grace_s * 1000)
+        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most])
+        split = [member.decode().partition(":") for member in late]
+        return [Follow(Step(step), key) for step, _, key in split]
+
+    def overdue_exports(self, most: int = 100) -> list[Follow]:
+        """Return the finished submissions whose export is late."""
+        late = self._scripts.run("overdue", [keys.EXPORTS], [0, self._export_lease_ms, most])
+        return [Follow(Step.EXPORT, member.decode()) for member in late]
+
+    def overdue_leases(self, most: int = 100) -> list[str]:
+        """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
+        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most])]
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _look_up_place(self, batch: str) -> tuple[str, str]:
+        """Return a batch's account and agent, which never change. Raises `UnknownBatch`."""
+        account, agent = self._redis.hmget(keys.batch(batch), ["account", "agent"])
+        if account is None or agent is None:
+            raise UnknownBatch(f"no batch {batch}")
+        return account.decode(), agent.decode()
+
+    def _way(self, submission: str) -> list[str]:
+        return keys.way(submission, *self.place(batch_of(submission)))
+
+    def _follow(self, step: Step, batch: str, wake_ms: int) -> Follow | None:
+        if wake_ms < 0:
+            return None
+        account, agent = self.place(batch)
+        key = {Step.FEED: account, Step.CLOSE: batch}.get(step, follow_agent_key(account, agent))
+        return Follow(step, key, wake_ms / 1000)
+
+    def _moved(
+        self, script: str, submission: str, args: list[Arg], step: Step | None = None, more: Sequence[str] = ()
+    ) -> Moved | Lost:
+        row: list[Any] = self._scripts.run(script, [*self._way(submission), *more], args)
+        if row[0] != b"ok":
+            return Lost()
+        follow = self._follow(step, batch_of(submission), int(row[2])) if step is not None else None
+        return Moved(int(row[1]), follow)
+
+    def _finish(
+        self,
+        submission: str,
+        generation: int,
+        verb: Verb,
+        sources: tuple[State, ...],
+        outcome: Outcome,
+        reason: str,
+        error: ErrorNote | None,
+        run: RunView | None,
+        finished_ms: int | None = None,
+    ) -> Moved | Lost:
+        args: list[Arg] = [submission, generation, verb.value, ",".join(sources), outcome.value, reason]
+        args.append(json.dumps(error.as_dict()) if error else "")
+        args += [run.raw_status, "" if run.credits is None else run.credits, run.run_url or ""] if run else ["", "", ""]
+        args += [self._export_lease_ms, "" if finished_ms is None else finished_ms]
+        moved = self._moved("finish", submission, args)
+        if isinstance(moved, Moved):
+            return Moved(moved.generation, Follow(Step.EXPORT, submission))
+        return moved

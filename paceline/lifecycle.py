@@ -1,0 +1,85 @@
+"""The state table: which verb leads from where to where.
+
+The scripts enforce it; this is its one readable form, from which `docs/lifecycle.md` is generated and against which
+the tests hold the scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from paceline.model import State
+
+
+class Verb(StrEnum):
+    """What can happen to a submission, as the journal names it."""
+
+    PLAN = "plan"
+    BEGIN = "begin"
+    ACCEPTED = "accepted"
+    ADOPT = "adopt"
+    PUT_BACK = "put_back"
+    PAUSE = "pause"
+    REJECT = "reject"
+    UNCERTAIN = "uncertain"
+    ABSENT = "absent"
+    HOLD = "hold"
+    FINISH = "finish"
+    EXPORTED = "exported"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table. `sources` is empty where the verb creates the submission."""
+
+    sources: tuple[State, ...]
+    target: State
+    note: str
+
+
+TABLE: Mapping[Verb, Transition] = {
+    Verb.PLAN: Transition((), State.PLANNED, "planning again changes nothing"),
+    Verb.BEGIN: Transition((State.PLANNED,), State.SUBMITTING, "permit and intent in one script; attempt + 1"),
+    Verb.ACCEPTED: Transition(
+        (State.SUBMITTING, State.UNCERTAIN), State.RUNNING, "the run id is on record; a second one raises an alarm"
+    ),
+    Verb.ADOPT: Transition(
+        (State.PLANNED, State.UNCERTAIN, State.HELD),
+        State.RUNNING,
+        "evidence of a run that came late: whatever was believed, the run was paid for",
+    ),
+    Verb.PUT_BACK: Transition(
+        (State.SUBMITTING,), State.PLANNED, "the provider surely did nothing: 429, no connection; attempt − 1"
+    ),
+    Verb.PAUSE: Transition(
+        (State.SUBMITTING,), State.PLANNED, "401, 403, 402, unknown agent: the account waits for `resume`; attempt − 1"
+    ),
+    Verb.REJECT: Transition(
+        (State.PLANNED, State.SUBMITTING),
+        State.FINISHED,
+        "400, 413, 422, or a file that is no longer what was planned: this submission can't work",
+    ),
+    Verb.UNCERTAIN: Transition(
+        (State.SUBMITTING,), State.UNCERTAIN, "a POST was begun and its outcome isn't known, or its lease ran out"
+    ),
+    Verb.ABSENT: Transition(
+        (State.UNCERTAIN,),
+        State.PLANNED,
+        "two complete lists without it after the settling time, and a positive control",
+    ),
+    Verb.HOLD: Transition(
+        (State.UNCERTAIN, State.PLANNED), State.HELD, "no way to know, or files changed after the first attempt"
+    ),
+    Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),
+    Verb.EXPORTED: Transition((State.FINISHED,), State.EXPORTED, "after every sink said it is durable"),
+}
+
+
+def allows(verb: Verb, source: State | None, target: State) -> bool:
+    """Tell whether the table has this transition; `source` None is a submission that didn't exist."""
+    row = TABLE[verb]
+    if source is None:
+        return verb is Verb.PLAN and target in (State.PLANNED, State.UNCERTAIN)
+    return source in row.sources and target is row.target

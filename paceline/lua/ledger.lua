@@ -1,0 +1,74 @@
+-- Shared by every script that moves one submission from state to state.
+--
+-- KEYS, always in this order (redis_keys.way):
+--   1 submission hash     5 released zset    9 runs hash     13 feed zset
+--   2 batch hash          6 leases zset     10 exports zset  14 account hash
+--   3 journal stream      7 uncertain zset  11 held zset     15 known hash
+--   4 planned zset        8 due zset        12 chains zset   16 gap string
+-- ARGV always begins: 1 submission id, 2 expected generation ('' = whatever it is).
+--
+-- A submission stands in exactly one of the zsets below, the one of its state; move() keeps that true.
+
+local HOME = { planned = 4, submitting = 6, uncertain = 7, running = 8, finished = 10, held = 11 }
+
+-- Integers as text; Lua would print large ones as 1e+15.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- The submission's state if it is one of the allowed ones and the generation matches; else nil and why.
+local function fence(allowed)
+  local row = redis.call('HMGET', KEYS[1], 'state', 'generation')
+  if not row[1] then return nil, 'unknown' end
+  if ARGV[2] ~= '' and row[2] ~= ARGV[2] then return nil, 'lost' end
+  for _, state in ipairs(allowed) do
+    if row[1] == state then return state end
+  end
+  return nil, 'lost'
+end
+
+-- Append to the batch's journal. facts: flat list of names and values.
+local function note(verb, from, to, generation, facts)
+  local entry = { 'submission', ARGV[1], 'verb', verb, 'from', from, 'to', to, 'generation', int(generation),
+                  'attempt', redis.call('HGET', KEYS[1], 'attempt') or '0' }
+  for _, fact in ipairs(facts or {}) do entry[#entry + 1] = fact end
+  redis.call('XADD', KEYS[3], '*', unpack(entry))
+end
+
+-- Let the batch be fed (unless it is paused): its fair share starts at the account's present, not at zero.
+local function feedable(batch)
+  if redis.call('HEXISTS', KEYS[2], 'paused') == 1 then return end
+  local priority = tonumber(redis.call('HGET', KEYS[2], 'priority') or '0')
+  local present = tonumber(redis.call('HGET', KEYS[14], 'share:' .. int(priority)) or '0')
+  redis.call('ZADD', KEYS[13], 'NX', present - priority * 1e9, batch)
+end
+
+-- Make a chain due at `at` ms, or earlier if it already is. Returns ms from now if a message has to be sent, else -1.
+local function wake(chain, at, now)
+  if redis.call('ZADD', KEYS[12], 'LT', 'CH', at, chain) == 1 then return math.max(at - now, 0) end
+  return -1
+end
+
+-- Move the submission; `score` places it among its peers in the new state. Returns the new generation.
+local function move(from, to, score, verb, facts)
+  local id = ARGV[1]
+  local generation = redis.call('HINCRBY', KEYS[1], 'generation', 1)
+  redis.call('HSET', KEYS[1], 'state', to)
+  redis.call('HINCRBY', KEYS[2], 'n:' .. from, -1)
+  redis.call('HINCRBY', KEYS[2], 'n:' .. to, 1)
+  if HOME[from] then redis.call('ZREM', KEYS[HOME[from]], id) end
+  if from == 'planned' then redis.call('ZREM', KEYS[5], id) end
+  if from == 'running' then redis.call('HDEL', KEYS[9], id) end
+  if HOME[to] then redis.call('ZADD', KEYS[HOME[to]], score, id) end
+  note(verb, from, to, generation, facts)
+  return generation
+end
+
+-- Put the submission back among the planned ones, first in its batch's order.
+local function to_planned(from, verb, facts)
+  local batch = string.match(ARGV[1], '^(.*)%-')
+  local index = tonumber(string.match(ARGV[1], '(%d+)$'))
+  local generation = move(from, 'planned', index, verb, facts)
+  feedable(batch)
+  return generation
+end

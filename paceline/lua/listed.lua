@@ -1,0 +1,16 @@
+--! with clock
+-- Note that a batch's listing is complete (or how far its skipped files have come).
+-- KEYS 1 batch hash, 2 chains zset
+-- ARGV 1 batch id, 2 skipped files so far, 3 manifest offset, 4 last path, 5 '1' if the listing is complete
+-- RETURNS ms until the close chain wants a message, or -1
+redis.call('HSET', KEYS[1], 'files_skipped', ARGV[2], 'manifest_bytes', ARGV[3], 'last_path', ARGV[4])
+if ARGV[5] ~= '1' then return -1 end
+redis.call('HSET', KEYS[1], 'listed', 1)
+local row = redis.call('HMGET', KEYS[1], 'total', 'n:exported', 'closed')
+if (row[1] or '0') == (row[2] or '0') and row[3] ~= '1' then
+  local now = now_ms()
+  redis.call('HSET', KEYS[1], 'closing', 1)
+  redis.call('HSETNX', KEYS[1], 'finished_ms', string.format('%.0f', now))
+  if redis.call('ZADD', KEYS[2], 'LT', 'CH', now, 'close:' .. ARGV[1]) == 1 then return 0 end
+end
+return -1

@@ -1,0 +1,15 @@
+--! with clock ledger
+-- Record that a POST was begun and its outcome isn't known; only reconcile leads out of here.
+-- KEYS the way, 17 digests string
+-- ARGV 1 id, 2 generation, 3 reason, 4 ms until the first look, 5 digests or ''
+-- RETURNS {'ok', generation, ms until the reconcile chain wants a message or -1} | {'lost'} | {'unknown'}
+local from, why = fence({ 'submitting' })
+if not from then return { why } end
+local now = now_ms()
+redis.call('HSET', KEYS[1], 'doubt_ms', int(now))
+redis.call('HDEL', KEYS[1], 'looks', 'permit')
+if ARGV[5] ~= '' then redis.call('SET', KEYS[17], ARGV[5]) end
+local at = now + tonumber(ARGV[4])
+local generation = move(from, 'uncertain', at, 'uncertain', { 'reason', ARGV[3] })
+local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
+return { 'ok', generation, wake('reconcile:' .. agent[1] .. ':' .. agent[2], at, now) }

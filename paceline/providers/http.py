@@ -1,0 +1,390 @@
+"""Carry one request to a provider, under one policy for all of them.
+
+The only module that knows httpx. Its client is left out on purpose: requests go straight to the transport, so there are
+no redirects, retries, cookies, proxies from the environment or log lines with whole URLs to switch off.
+
+    POST     a fresh connection each; `gate` is asked when it stands and nothing has been sent; never repeated
+    GET      a connection per thread, kept alive; repeated once if a kept one turns out dead before it answers
+    DELETE   like GET: deleting twice is harmless
+
+Every exchange has a deadline as a whole, and every answer a cap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import httpx
+
+from paceline.clocks import boottime
+from paceline.errors import (
+    Ambiguous,
+    AnswerTooLarge,
+    ConfigError,
+    FileProblem,
+    NotSent,
+    ProviderError,
+    Unavailable,
+)
+from paceline.providers.address import checked_key, checked_url
+from paceline.providers.answers import (
+    Answer,
+    Gatherer,
+    TooLarge,
+    Unreadable,
+    excerpt,
+    read_error,
+    retry_after_s,
+    write_error,
+)
+from paceline.providers.deadline import Deadline, DeadlinePassed, Watchdog, Wire
+
+# Their INFO and DEBUG lines carry URLs with queries, and headers of answers.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+Params = Sequence[tuple[str, str]]
+
+ERROR_BYTES = 64 * 1024
+"""How much of an error's body is looked at; the status line alone decides what it means."""
+SLICE_BYTES = 256 * 1024
+"""A body that is in memory is handed over in such slices, so that its deadline is looked at in between."""
+KEEP_ALIVE_S = 30.0
+_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+
+class Body(Protocol):
+    """What is sent: byte strings whose lengths add up to exactly `len()`; iterating again starts over."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPolicy:
+    """The limits of every exchange: seconds per system call, seconds for a whole read, bytes of an answer.
+
+    `connect_s` is per address of the host; name lookup is bounded by the system's resolver only. `answer_bytes` counts
+    bytes as sent and as unpacked. `ca_file` replaces the public certificate authorities (certifi's).
+    """
+
+    connect_s: float = 10.0
+    read_s: float = 90.0
+    write_s: float = 60.0
+    pool_s: float = 10.0
+    whole_read_s: float = 60.0
+    answer_bytes: int = 100_000_000
+    ca_file: str | None = None
+
+
+class Http:
+    """One provider's address under one key. Thread-safe; no connection is ever seen by two threads.
+
+    `base_url` is https, or http on loopback, or http anywhere with `allow_http`; else `ConfigError`. `key` is asked for
+    at every request where it is callable, is never kept elsewhere, and appears in no repr, log line or exception.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | Callable[[], str],
+        policy: HttpPolicy | None = None,
+        *,
+        allow_http: bool = False,
+        clock: Callable[[], float] = boottime,
+        transport: Callable[[], httpx.BaseTransport] | None = None,
+    ) -> None:
+        self._base_url = checked_url(base_url, allow_http=allow_http)
+        self._key = key if callable(key) else lambda: key
+        self._policy = policy or HttpPolicy()
+        self._clock = clock
+        self._tls = _tls(self._base_url, self._policy.ca_file)
+        self._transport = transport or self._new_transport
+        self._kept = threading.local()
+        self._lines: weakref.WeakSet[_Line] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._base_url!r})"
+
+    def post(
+        self,
+        path: str,
+        *,
+        body: bytes | Body,
+        content_type: str,
+        deadline_s: float,
+        gate: Callable[[], None],
+        params: Params = (),
+    ) -> Answer:
+        """Send a write, once. Return its 2xx answer, whose value is JSON or None.
+
+        `gate` is called once, on an established connection, right before the first byte; what it raises stops the
+        request and is raised here. Raises `NotSent`, `Ambiguous`, what `answers.write_error` makes of a status, or a
+        `FileProblem` that iterating the body raised, if it surely cut the request short.
+        """
+        line = _Line(self._transport())
+        exchange = _Exchange(line, Deadline(deadline_s, self._clock), gate)
+        chunks = exchange.send(body)
+        headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
+        try:
+            response = self._carry("POST", path, params, exchange, headers, chunks)
+        except FileProblem as error:
+            if exchange.body_sent:
+                raise map_write(error, exchange) from error
+            raise
+        except (*_FOREIGN, Unreadable, DeadlinePassed, _WrongLength) as error:
+            raise map_write(error, exchange) from error
+        finally:
+            chunks.close()
+            line.close()
+        if not exchange.began:
+            raise Ambiguous("the request was sent without asking the gate: this httpx isn't the one we know")
+        if not 200 <= response.status < 300:
+            raise write_error(response.status, response.detail, response.wait_s, body_sent=exchange.body_sent)
+        return Answer(response.status, response.value)
+
+    def get(self, path: str, params: Params = (), deadline_s: float | None = None) -> Answer:
+        """Ask something. Return the answer if it is 2xx or 404 (which the caller interprets).
+
+        Raises `Throttled`, `Blocked`, `AnswerTooLarge` or `Unavailable`, nothing else of `ProviderError`. The deadline
+        is the policy's unless given.
+        """
+        return self._read("GET", path, params, deadline_s)
+
+    def delete(self, path: str, deadline_s: float | None = None) -> Answer:
+        """Delete something; answers and errors are those of `get`."""
+        return self._read("DELETE", path, (), deadline_s)
+
+    def close(self) -> None:
+        """Close every kept connection. Using the object again opens new ones."""
+        for line in list(self._lines):
+            line.close()
+        self._kept = threading.local()
+
+    def _read(self, method: str, path: str, params: Params, deadline_s: float | None) -> Answer:
+        deadline = Deadline(self._policy.whole_read_s if deadline_s is None else deadline_s, self._clock)
+        try:
+            try:
+                response = self._read_once(method, path, params, deadline)
+            except _Stale:
+                response = self._read_once(method, path, params, deadline)
+        except (*_FOREIGN, Unreadable, DeadlinePassed, _Stale) as error:
+            raise map_read(error) from error
+        if 200 <= response.status < 300 or response.status == 404:
+            return Answer(response.status, response.value)
+        raise read_error(response.status, response.detail, response.wait_s)
+
+    def _read_once(self, method: str, path: str, params: Params, deadline: Deadline) -> _Response:
+        line: _Line | None = getattr(self._kept, "line", None)
+        if line is None:
+            line = self._kept.line = _Line(self._transport())
+            self._lines.add(line)
+        exchange = _Exchange(line, deadline)
+        whole = False
+        try:
+            response = self._carry(method, path, params, exchange, {}, None)
+            whole = True
+            line.served = True
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            if line.served and not exchange.connected and exchange.status is None and deadline.left_s > 0:
+                raise _Stale from error
+            raise
+        finally:
+            if not whole:
+                line.close()
+                self._kept.line = None
+        return response
+
+    def _carry(
+        self,
+        method: str,
+        path: str,
+        params: Params,
+        exchange: _Exchange,
+        headers: Mapping[str, str],
+        chunks: Iterable[bytes] | None,
+    ) -> _Response:
+        key = checked_key(self._key())
+        request = httpx.Request(
+            method,
+            self._base_url + path + ("?" + urlencode(params) if params else ""),
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "paceline",
+                **headers,
+            },
+            content=chunks,
+            extensions={"timeout": self._timeouts(exchange.deadline), "trace": exchange.trace},
+        )
+        with Watchdog(exchange.line.wire, exchange.deadline):
+            response = exchange.line.transport.handle_request(request)
+            try:
+                return self._receive(response, exchange, key)
+            finally:
+                response.close()
+
+    def _receive(self, response: httpx.Response, exchange: _Exchange, key: str) -> _Response:
+        exchange.status = status = response.status_code
+        headers = response.headers
+        wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), datetime.now(UTC))
+        encoding = headers.get("content-encoding", "")
+        if 200 <= status < 300:
+            return _Response(
+                status, _value(response, exchange, Gatherer(self._policy.answer_bytes, encoding)), "", wait_s
+            )
+        value = None
+        with contextlib.suppress(*_FOREIGN, Unreadable, DeadlinePassed):  # the status has arrived, and is what counts
+            value = _value(response, exchange, Gatherer(ERROR_BYTES, encoding))
+        return _Response(status, value, excerpt(value, key), wait_s)
+
+    def _timeouts(self, deadline: Deadline) -> dict[str, float | None]:
+        policy, left_s = self._policy, max(deadline.left_s, 0.001)  # 0 would mean "don't block"
+        return httpx.Timeout(
+            connect=min(policy.connect_s, left_s),
+            read=min(policy.read_s, left_s),
+            write=min(policy.write_s, left_s),
+            pool=min(policy.pool_s, left_s),
+        ).as_dict()
+
+    def _new_transport(self) -> httpx.BaseTransport:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S)
+        return httpx.HTTPTransport(verify=self._tls, trust_env=False, http2=False, retries=0, limits=limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: int
+    value: Any
+    detail: str
+    wait_s: float | None
+
+
+class _WrongLength(Exception):
+    """A body gave more or fewer bytes than it announced."""
+
+
+class _Stale(Exception):
+    """A kept connection died before it answered."""
+
+
+class _Line:
+    """A transport for one connection at a time, and the means to cut that connection.
+
+    `served`: it has carried a request to its end. Closed with the thread that kept it, if not before.
+    """
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self.transport = transport
+        self.wire = Wire()
+        self.served = False
+        self.close = weakref.finalize(self, _close, transport, self.wire)
+
+
+def _close(transport: httpx.BaseTransport, wire: Wire) -> None:
+    wire.detach()
+    transport.close()
+
+
+class _Exchange:
+    """How far one request has got.
+
+    `connected`: over a new connection; `began`: the first byte may have left; `body_sent`: every byte of the body was
+    handed to the connection; `status`: that of the answer, None before its head arrived.
+    """
+
+    def __init__(self, line: _Line, deadline: Deadline, gate: Callable[[], None] = lambda: None) -> None:
+        self.line = line
+        self.deadline = deadline
+        self.connected = self.began = self.body_sent = False
+        self.status: int | None = None
+        self._gate = gate
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Follow the transport's events. What is raised at `…send_request_headers.started` stops it in time."""
+        if event == "connection.connect_tcp.complete":
+            self.connected = True
+            self.line.wire.attach(info["return_value"].get_extra_info("socket"))
+        elif event.endswith(".send_request_headers.started"):
+            self.deadline.check()
+            self._gate()
+            self.began = True
+
+    def send(self, body: bytes | Body) -> Generator[bytes]:
+        """Give the body's bytes to the transport as long as there is time, never more than announced."""
+        left = len(body)
+        for chunk in _slices(body) if isinstance(body, bytes) else body:
+            self.deadline.check()
+            left -= len(chunk)
+            if left < 0:
+                raise _WrongLength
+            yield chunk
+        if left:
+            raise _WrongLength
+        self.body_sent = True
+
+
+def _slices(body: bytes) -> Iterator[bytes]:
+    return (body[at : at + SLICE_BYTES] for at in range(0, len(body), SLICE_BYTES))
+
+
+def _value(response: httpx.Response, exchange: _Exchange, gatherer: Gatherer) -> Any:
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    gatherer.expect(response.headers.get("content-length", ""))
+    for chunk in response.stream:
+        exchange.deadline.check()
+        gatherer.feed(chunk)
+    return gatherer.json()
+
+
+def map_write(error: Exception, exchange: _Exchange) -> ProviderError:
+    """Return what a write came to that ended without a readable answer: the one place that says so.
+
+    `NotSent` needs two witnesses, that no byte had left and an error that can only come earlier: if one of them is ever
+    wrong, the price is a question and not a second payment.
+    """
+    name = type(error).__name__
+    if not exchange.began and isinstance(error, (*_NEVER_SENT, DeadlinePassed)):
+        return NotSent(f"no connection to the provider ({name})")
+    what = f"the provider's answer can't be read ({error})" if isinstance(error, Unreadable) else f"no answer ({name})"
+    return Ambiguous(f"the request was begun: {what}", http_status=exchange.status, body_sent=exchange.body_sent)
+
+
+def map_read(error: Exception) -> ProviderError:
+    """Return what a read came to that ended without a readable answer: the one place that says so."""
+    if isinstance(error, TooLarge):
+        return AnswerTooLarge(f"the provider's answer is too large ({error}); ask after fewer")
+    if isinstance(error, Unreadable):
+        return Unavailable(f"the provider's answer can't be read ({error})")
+    return Unavailable(f"the provider can't be reached ({type(error).__name__})")
+
+
+def _tls(base_url: str, ca_file: str | None) -> ssl.SSLContext:
+    """Make the context all connections share: loading the authorities takes 20 ms."""
+    if base_url.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; knows no authority, so would trust nobody
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(f"the file of certificate authorities can't be read: {ca_file}") from error

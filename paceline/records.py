@@ -1,0 +1,63 @@
+"""Build the records of one submission: pure, so that building them again gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paceline.model import Outcome, PlannedFile, Submission
+from paceline.sinks.base import Part
+from paceline.times import iso, iso_from_ns
+from paceline.views import BatchView
+
+
+def build_record(
+    batch: BatchView, submission: Submission, files: Sequence[PlannedFile], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the submission's line of `results.jsonl`: the fields of DESIGN §6, in that order."""
+    return {
+        "submission": submission.id,
+        "batch": submission.batch,
+        "outcome": submission.outcome.value if submission.outcome else None,
+        "reason": submission.reason,
+        "error": dict(submission.error) if submission.error else None,
+        "provider": batch.provider,
+        "account": batch.account,
+        "agent": batch.agent,
+        "run_id": submission.run_id,
+        "run_url": submission.run_url,
+        "external_id": submission.external_id,
+        "attempts": submission.attempt,
+        "files": [file.path for file in files],
+        "planned_at": iso(submission.planned_ms),
+        "submitted_at": iso(submission.submitted_ms) if submission.submitted_ms else None,
+        "finished_at": iso(submission.finished_ms) if submission.finished_ms else None,
+        "usage": None if submission.credits is None else {"credits": submission.credits},
+        "data": dict(data),
+        "raw_status": submission.raw_status,
+    }
+
+
+def build_part(
+    batch: BatchView,
+    submission: Submission,
+    files: Sequence[PlannedFile],
+    digests: Sequence[bytes],
+    data: Mapping[str, Any],
+) -> Part:
+    """Return all that a submission leaves. `digests` is empty where the bytes sent aren't known."""
+    outcome = submission.outcome or Outcome.FAILED
+    hashes: Sequence[str | None] = [digest.hex() for digest in digests] or [None] * len(files)
+    rows = [
+        {
+            "path": file.path,
+            "size_bytes": file.size_bytes,
+            "mtime": iso_from_ns(file.mtime_ns),
+            "sha256": sha256,
+            "submission": submission.id,
+            "outcome": outcome.value,
+            "reason": submission.reason,
+        }
+        for file, sha256 in zip(files, hashes, strict=True)
+    ]
+    return Part(submission.id, build_record(batch, submission, files, data), rows)

@@ -1,0 +1,167 @@
+"""Every Redis key, with its type, what it holds and how long it lives.
+
+Nothing else in the project spells a key. `{…}` below stands for an id. "Permanent" keys live until their batch is
+collected; every other key carries a TTL. Lua scripts get their keys from here, as KEYS or as `%s` templates.
+
+| key | type | holds | lives |
+|---|---|---|---|
+| `pl:meta` | hash | format version of the ledger | permanent |
+| `pl:batches` | zset | batch ids by creation time (ms) | permanent |
+| `pl:accounts` | set | accounts that ever had a batch | permanent |
+| `pl:b:{batch}` | hash | the batch: spec, counters, totals | permanent |
+| `pl:b:{batch}:planned` | zset | planned submissions not released, by index | permanent |
+| `pl:b:{batch}:journal` | stream | every transition, in order | permanent |
+| `pl:s:{submission}` | hash | the submission: state, generation, facts | permanent |
+| `pl:s:{submission}:files` | string | its files, zlib-compressed JSON | permanent |
+| `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | until exported |
+| `pl:a:{account}` | hash | pause with its reason, fair-share clock | permanent |
+| `pl:a:{account}:feed` | zset | batches with planned submissions, by fair-share time | permanent |
+| `pl:a:{account}:released` | zset | released submissions not begun, by when to release them again (ms) | permanent |
+| `pl:a:{account}:pace:{class}` | zset | permits granted, by time (ms) | two windows |
+| `pl:a:{account}:pace:{class}:state` | hash | closed until, learned limit, clock guards | a day |
+| `pl:g:{account}:{agent}:due` | zset | running submissions by next due time (ms) | permanent |
+| `pl:g:{account}:{agent}:runs` | hash | submission → run id, generation, start | permanent |
+| `pl:g:{account}:{agent}:uncertain` | zset | uncertain submissions by next look (ms) | permanent |
+| `pl:g:{account}:{agent}:known` | hash | one accepted run, the positive control of lists | permanent |
+| `pl:g:{account}:{agent}:gap` | string | no list call before this time (ms) | a minute |
+| `pl:leases` | zset | submitting submissions by lease end (ms) | permanent |
+| `pl:exports` | zset | finished submissions by the time to wake their export again (ms) | permanent |
+| `pl:held` | zset | held submissions by time (ms) | permanent |
+| `pl:chains` | zset | self-rescheduling chains by due time (ms) | permanent |
+| `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
+"""
+
+from __future__ import annotations
+
+from paceline.model import EndpointClass, batch_of
+
+PREFIX = "pl:"
+
+META = PREFIX + "meta"
+BATCHES = PREFIX + "batches"
+ACCOUNTS = PREFIX + "accounts"
+LEASES = PREFIX + "leases"
+EXPORTS = PREFIX + "exports"
+HELD = PREFIX + "held"
+CHAINS = PREFIX + "chains"
+
+
+def batch(batch: str) -> str:
+    """The batch's hash."""
+    return f"{PREFIX}b:{batch}"
+
+
+def planned(batch: str) -> str:
+    """The batch's planned submissions."""
+    return f"{PREFIX}b:{batch}:planned"
+
+
+def journal(batch: str) -> str:
+    """The batch's journal."""
+    return f"{PREFIX}b:{batch}:journal"
+
+
+def submission(submission: str) -> str:
+    """The submission's hash."""
+    return f"{PREFIX}s:{submission}"
+
+
+def files(submission: str) -> str:
+    """The submission's files."""
+    return f"{PREFIX}s:{submission}:files"
+
+
+def digests(submission: str) -> str:
+    """The digests of what was sent."""
+    return f"{PREFIX}s:{submission}:digests"
+
+
+def account(account: str) -> str:
+    """The account's hash."""
+    return f"{PREFIX}a:{account}"
+
+
+def feed(account: str) -> str:
+    """The account's batches that can be fed."""
+    return f"{PREFIX}a:{account}:feed"
+
+
+def released(account: str) -> str:
+    """The account's released submissions."""
+    return f"{PREFIX}a:{account}:released"
+
+
+def pace_log(account: str, endpoint: EndpointClass) -> str:
+    """The permits of one account and endpoint class."""
+    return f"{PREFIX}a:{account}:pace:{endpoint}"
+
+
+def pace_state(account: str, endpoint: EndpointClass) -> str:
+    """What else the limiter knows of one account and endpoint class."""
+    return f"{PREFIX}a:{account}:pace:{endpoint}:state"
+
+
+def due(account: str, agent: str) -> str:
+    """The agent's running submissions."""
+    return f"{PREFIX}g:{account}:{agent}:due"
+
+
+def runs(account: str, agent: str) -> str:
+    """What a poll needs to know of each running submission."""
+    return f"{PREFIX}g:{account}:{agent}:runs"
+
+
+def uncertain(account: str, agent: str) -> str:
+    """The agent's uncertain submissions."""
+    return f"{PREFIX}g:{account}:{agent}:uncertain"
+
+
+def known(account: str, agent: str) -> str:
+    """The agent's positive control."""
+    return f"{PREFIX}g:{account}:{agent}:known"
+
+
+def gap(account: str, agent: str) -> str:
+    """The agent's earliest next list call."""
+    return f"{PREFIX}g:{account}:{agent}:gap"
+
+
+def worker(worker: str) -> str:
+    """A worker's sign of life."""
+    return f"{PREFIX}worker:{worker}"
+
+
+def way(submission_id: str, account_name: str, agent: str) -> list[str]:
+    """The KEYS that every script moving one submission gets, in the order `lua/ledger.lua` describes."""
+    of = batch_of(submission_id)
+    return [
+        submission(submission_id),
+        batch(of),
+        journal(of),
+        planned(of),
+        released(account_name),
+        LEASES,
+        uncertain(account_name, agent),
+        due(account_name, agent),
+        runs(account_name, agent),
+        EXPORTS,
+        HELD,
+        CHAINS,
+        feed(account_name),
+        account(account_name),
+        known(account_name, agent),
+        gap(account_name, agent),
+    ]
+
+
+PERMANENT = (
+    r"pl:meta",
+    r"pl:batches",
+    r"pl:accounts",
+    r"pl:b:[^:]+(:planned|:journal)?",
+    r"pl:s:[^:]+(:files|:digests)?",
+    r"pl:a:[^:]+(:feed|:released)?",
+    r"pl:g:.+:(due|runs|uncertain|known)",
+    r"pl:(leases|exports|held|chains)",
+)
+"""Patterns of the keys that may live without a TTL (until their batch is collected)."""

@@ -1,0 +1,83 @@
+"""What the ledger's verbs answer with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paceline.model import Follow
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A permit is taken and the intent written: the POST may start within the permit's life."""
+
+    generation: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No permit now; the submission is planned again."""
+
+    seconds: float
+    follow: Follow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The account or batch is paused; the submission is planned again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Somebody else moved the submission, or there is no such one. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The step happened; `follow` is the wake-up to send, if one is wanted."""
+
+    generation: int
+    follow: Follow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The submission has another run already: an alarm, written to the journal and counted in the batch."""
+
+    known_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Submissions to send `submit` messages for; `again_s` until feeding is worth it again, None if nothing is left."""
+
+    submissions: tuple[str, ...]
+    again_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueRun:
+    """A run to ask after."""
+
+    submission: str
+    run_id: str
+    generation: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Runs taken to be asked after, with the permit to ask.
+
+    Without runs, `again_s` says when to come back; None means that nothing is in flight. `starts_per_s` is the
+    account's recent rate of permits for starting runs, `now_s` Redis time.
+    """
+
+    runs: tuple[DueRun, ...]
+    again_s: float | None
+    in_flight: int
+    starts_per_s: float
+    now_s: float

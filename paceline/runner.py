@@ -1,0 +1,56 @@
+"""Carry a submission, or a chain, one step on and say what to schedule next.
+
+A step may run twice at once, late, or never: the ledger decides what counts. So whoever calls this may lose, repeat
+and reorder messages at will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from paceline.model import Follow, Step
+from paceline.steps import closing, exporting, feeding, following, reconciling, rescuing, submitting
+from paceline.steps.context import Context
+
+Chain = Callable[[Context, str], tuple[list[Follow], float | None]]
+
+CHAINS: Mapping[Step, Chain] = {
+    Step.FEED: feeding.feed,
+    Step.POLL: following.poll,
+    Step.RECONCILE: reconciling.reconcile,
+    Step.CLOSE: closing.close,
+}
+"""The steps of which one at a time is under way per key, each rescheduling itself until nothing is left to do."""
+
+LONGEST_COUNTDOWN_S = 60.0
+"""Far below any visibility timeout: a longer wait is cut into several."""
+
+
+class Runner:
+    """The one entry for every message. Thread-safe."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def run(self, step: Step, key: str) -> list[Follow]:
+        """Do one step; return the wake-ups to send, each of them only a hint."""
+        match step:
+            case Step.SUBMIT:
+                return submitting.submit(self.context, key)
+            case Step.EXPORT:
+                return exporting.export(self.context, key)
+            case _:
+                return self._chain(step, key)
+
+    def rescue(self) -> list[Follow]:
+        """Return wake-ups for everything overdue."""
+        return rescuing.rescue(self.context)
+
+    def _chain(self, step: Step, key: str) -> list[Follow]:
+        ledger = self.context.ledger
+        claim = ledger.claim(step, key, lease_s=self.context.waits.chain_lease_s)
+        if claim is None:
+            return []
+        follows, again_s = CHAINS[step](self.context, key)
+        onward = ledger.next(step, key, claim, None if again_s is None else min(again_s, LONGEST_COUNTDOWN_S))
+        return [*follows, onward] if onward else follows

@@ -1,0 +1,67 @@
+"""Load the Lua scripts and run them by name.
+
+A script's first line may say `--! with clock ledger pace`: those shared parts are put before it. `clock` is the Redis
+server's time, or in simulations a key (`lua/clock_key.lua`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Literal
+
+from redis import Redis
+
+Clock = Literal["redis", "key"]
+Arg = str | int | float | bytes
+
+_NAMES = (
+    "absent",
+    "accepted",
+    "begin",
+    "chain_claim",
+    "chain_next",
+    "close_batch",
+    "close_class",
+    "exported",
+    "finish",
+    "hold",
+    "listed",
+    "open_batch",
+    "overdue",
+    "pause",
+    "permit",
+    "plan",
+    "put_back",
+    "release",
+    "resume",
+    "snooze",
+    "take_due",
+    "uncertain",
+    "wake_chain",
+)
+
+
+def source(name: str, clock: Clock = "redis") -> str:
+    """Return a script's text with its shared parts before it."""
+    folder = files("paceline").joinpath("lua")
+    text = folder.joinpath(f"{name}.lua").read_text("utf-8")
+    first, _, _ = text.partition("\n")
+    parts = first.removeprefix("--! with ").split() if first.startswith("--! with ") else []
+    names = [f"clock_{clock}" if part == "clock" else part for part in parts]
+    return "\n".join([*(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in names), text])
+
+
+class Scripts:
+    """The scripts of one Redis connection. Thread-safe; a script runs atomically or not at all.
+
+    A call is never repeated here: where the connection breaks before the reply, `redis.ConnectionError` or
+    `redis.TimeoutError` is raised and the script may or may not have run.
+    """
+
+    def __init__(self, redis: Redis, clock: Clock = "redis") -> None:
+        self._scripts = {name: redis.register_script(source(name, clock)) for name in _NAMES}
+
+    def run(self, name: str, keys: Sequence[str], args: Sequence[Arg] = ()) -> Any:
+        """Run a script; its header says what it returns."""
+        return self._scripts[name](keys=list(keys), args=list(args))

@@ -1,0 +1,136 @@
+"""Write a batch's records into a folder: a part per submission while it runs, final files when it is complete.
+
+    parts/<submission>.json    each durable when its submission counts as exported
+    results.jsonl              a record per submission, in order
+    files.jsonl                a record per file of the manifest, in order, skipped ones too
+    failures.jsonl             those lines of results.jsonl whose outcome is not `succeeded`
+    manifest.jsonl             the manifest
+    summary.json               the totals
+    _SUCCESS                   last of all, with the batch's id; without it the other files don't count
+
+Parts stay after the commit: they are what the final files can be made from again, and what a lost ledger is rebuilt
+from. They take as much room as `results.jsonl` and `files.jsonl` together; with `_SUCCESS` there, they may be deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from paceline import jsonl
+from paceline.durable import (
+    Aside,
+    make_private_dir,
+    remove_durably,
+    remove_leftovers,
+    replace_atomically,
+    sync_dir,
+    writing,
+)
+from paceline.errors import SinkError
+from paceline.manifest import ManifestRow, parse_row
+from paceline.model import Outcome, index_of
+from paceline.sinks.base import FILE_FIELDS, Closing, Part
+from paceline.sinks.parts import OpenPart, encode_part, open_part
+from paceline.times import iso_from_ns
+
+SUCCESS = "_SUCCESS"
+RESULTS, FILES, FAILURES = "results.jsonl", "files.jsonl", "failures.jsonl"
+MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
+_AFTER_PATH = b',"size_bytes":'
+
+
+class DirectorySink:
+    """A folder, made 0700 when it is first needed. See `paceline.sinks.base.Sink`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).absolute()
+        self.parts = self.path / "parts"
+
+    def write(self, part: Part) -> None:
+        """Put `parts/<submission>.json` in place; the same part gives the same bytes."""
+        make_private_dir(str(self.parts))
+        replace_atomically(str(self._part_path(part.submission)), encode_part(part))
+
+    def commit(self, closing: Closing) -> None:
+        """Make the final files from manifest and parts, and put them in place together.
+
+        All are complete beside their places before the first is renamed; a `_SUCCESS` of an earlier commit is removed
+        before that. Raises `SinkError` naming the part that is missing, another batch's, or for other files than the
+        manifest says.
+        """
+        make_private_dir(str(self.path))
+        with writing(str(self.path)), ExitStack() as stack:
+            finals = {name: stack.enter_context(Aside(str(self.path / name))) for name in self._names(closing)}
+            self._merge(closing, finals)
+            finals[SUMMARY].write(jsonl.encode_pretty(closing.summary))
+            for final in finals.values():
+                final.seal()
+            remove_durably(str(self.path / SUCCESS))
+            for final in finals.values():
+                final.publish()
+            sync_dir(str(self.path))
+        replace_atomically(str(self.path / SUCCESS), [closing.batch.encode() + b"\n"])
+        remove_leftovers(str(self.path))
+        remove_leftovers(str(self.parts))
+
+    def _names(self, closing: Closing) -> list[str]:
+        own = self.path / MANIFEST
+        in_place = own.exists() and own.samefile(closing.manifest)
+        return [RESULTS, FILES, FAILURES, SUMMARY] + ([] if in_place else [MANIFEST])
+
+    def _merge(self, closing: Closing, finals: Mapping[str, Aside]) -> None:
+        index = 0
+        with _open_manifest(closing.manifest) as manifest:
+            lines = _copied(manifest, finals[MANIFEST]) if MANIFEST in finals else iter(manifest)
+            for line in lines:
+                submission = parse_row(line).submission
+                if submission is None:
+                    finals[FILES].write(_skipped_line(parse_row(line)))
+                    continue
+                index += 1
+                if index_of(submission) != index:
+                    raise SinkError(f"{closing.manifest} and the parts disagree about the files of {submission}")
+                with open_part(str(self._part_path(submission)), submission) as part:
+                    _copy_part(part, chain([line], lines), finals)
+        if index != closing.submissions:
+            raise SinkError(f"{closing.manifest} has {index} submissions, the ledger {closing.submissions}")
+
+    def _part_path(self, submission: str) -> Path:
+        return self.parts / f"{submission}.json"
+
+
+def _copy_part(part: OpenPart, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:
+    """Copy a part, taking from `lines` as many of the manifest as it has files."""
+    finals[RESULTS].write(part.record)
+    if part.outcome != Outcome.SUCCEEDED:
+        finals[FAILURES].write(part.record)
+    write = finals[FILES].write
+    for record in part.files:
+        same_path = next(lines, b"").partition(_AFTER_PATH)[0] + _AFTER_PATH
+        if not record.startswith(same_path):  # a quote within a path is escaped, so this compares whole paths
+            raise SinkError(f"{part.path} has other files than the manifest: export its submission again")
+        write(record)
+
+
+def _skipped_line(row: ManifestRow) -> bytes:
+    record: dict[str, Any] = dict.fromkeys(FILE_FIELDS)
+    record |= {"path": row.path, "size_bytes": row.size_bytes, "outcome": Outcome.SKIPPED, "reason": row.reason}
+    record["mtime"] = None if row.mtime_ns is None else iso_from_ns(row.mtime_ns)
+    return jsonl.encode(record) + b"\n"
+
+
+def _open_manifest(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise SinkError(f"manifest {path} is missing: run the same command again to list the files anew") from error
+
+
+def _copied(lines: Iterable[bytes], copy: Aside) -> Iterator[bytes]:
+    for line in lines:
+        copy.write(line)
+        yield line

@@ -1,0 +1,97 @@
+"""Lay out one submission's part so that it is JSON as a whole and final files are made of its lines unparsed.
+
+    {"format":1,"submission":"b0…-000001","outcome":"succeeded","record":
+    {…the line of results.jsonl…}
+    ,"files":[
+    {…a line of files.jsonl…},
+    {…another…}
+    ]}
+
+JSON strings hold no raw newline, so each record is exactly one line: committing a batch copies bytes, one line in
+memory at a time, and a hundred megabytes of results are never parsed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from paceline import jsonl
+from paceline.errors import SinkError
+from paceline.model import FORMAT_VERSION
+from paceline.sinks.base import FILE_FIELDS, Part
+
+_FILES = b',"files":[\n'
+_END = b"]}\n"
+
+
+def encode_part(part: Part) -> Iterator[bytes]:
+    """Give a part file's bytes in pieces; the same part gives the same bytes."""
+    head = {"format": FORMAT_VERSION, "submission": part.submission, "outcome": part.record["outcome"]}
+    yield jsonl.encode(head)[:-1] + b',"record":\n'
+    yield jsonl.encode(part.record)
+    yield b"\n" + _FILES
+    last = len(part.files) - 1
+    for number, file in enumerate(part.files):
+        yield jsonl.encode({key: file[key] for key in FILE_FIELDS}) + (b"\n" if number == last else b",\n")
+    yield _END
+
+
+def decode_part(content: bytes) -> Part:
+    """Read a whole part back. Raises `ValueError` if it isn't one of this format."""
+    whole = jsonl.decode(content)
+    if whole.get("format") != FORMAT_VERSION:
+        raise ValueError("not a part of this format")
+    return Part(whole["submission"], whole["record"], whole["files"])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part file being copied: `record` is its line of `results.jsonl`; `files` gives those of `files.jsonl` once."""
+
+    path: str
+    outcome: str
+    record: bytes
+    files: Iterator[bytes]
+
+
+@contextmanager
+def open_part(path: str, submission: str) -> Iterator[OpenPart]:
+    """Open the part of one submission for copying. Raises `SinkError` that names it if it is missing or another's."""
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open(path, "rb"))
+        except FileNotFoundError as error:
+            raise SinkError(f"part {path} is missing: export submission {submission} again") from error
+        head = _parse_head(stream.readline())
+        record = stream.readline()
+        ours = head.get("format") == FORMAT_VERSION and head.get("submission") == submission
+        if not ours or stream.readline() != _FILES:
+            raise _foreign(path, submission)
+        yield OpenPart(path, str(head.get("outcome")), record, _file_lines(stream, path, submission))
+
+
+def _file_lines(stream: BinaryIO, path: str, submission: str) -> Iterator[bytes]:
+    for line in stream:
+        if line.endswith(b"},\n"):
+            yield line[:-2] + b"\n"
+        elif line.endswith(b"}\n") and line != _END:
+            yield line
+        elif line == _END:
+            return
+        else:
+            break
+    raise _foreign(path, submission)
+
+
+def _parse_head(line: bytes) -> dict[str, Any]:
+    try:
+        return jsonl.decode(line + b"null}")
+    except ValueError:
+        return {}
+
+
+def _foreign(path: str, submission: str) -> SinkError:
+    return SinkError(f"{path} is not the part of submission {submission}: move it away and export the submission again")

@@ -1,0 +1,70 @@
+"""Close a batch whose submissions are all exported: audit it against the provider, then commit its final output."""
+
+from __future__ import annotations
+
+from paceline.errors import ConfigError, ProviderError, SinkError
+from paceline.model import EndpointClass, Follow, submission_id
+from paceline.sinks.base import Closing
+from paceline.steps.context import Context
+from paceline.steps.reconciling import audit
+from paceline.summary import summarize
+from paceline.views import BatchView
+
+AUDIT_TRIES = 5
+RETRY_S = 10.0
+
+
+def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
+    """Carry a batch's closing as far as it goes now. Returns the seconds until it goes on, None when it is done."""
+    batch = context.views.batch(batch_id)
+    if batch.closed or not batch.closing:
+        return [], None
+    wait_s = _audit(context, batch)
+    if wait_s is not None:
+        return [], wait_s
+    batch = context.views.batch(batch_id)
+    closing = Closing(
+        batch=batch.id,
+        manifest=batch.manifest,
+        submissions=batch.total,
+        summary=summarize(batch, context.views.now_ms(), complete=True),
+    )
+    try:
+        for destination in batch.to:
+            context.sink(destination).commit(closing)
+    except SinkError as error:
+        context.log.error("batch.commit_failed", extra={"batch": batch.id, "problem": str(error)})
+        context.ledger.trouble(batch.id, str(error))
+        return [], RETRY_S
+    context.ledger.close_batch(batch.id)
+    context.log.info("batch.complete", extra={"batch": batch.id, "submissions": batch.total})
+    return [], None
+
+
+def _audit(context: Context, batch: BatchView) -> float | None:
+    """Audit from where it stopped; return the seconds to wait before going on, None when there is nothing left.
+
+    A provider that can't be asked five times in a row ends the audit: the output doesn't wait for it for ever.
+    """
+    try:
+        account = context.account(batch.account)
+    except ConfigError:
+        return None
+    step = account.provider.capabilities.finds_many
+    if not step:
+        return None
+    index, tries = context.ledger.audit_progress(batch.id)
+    while index <= batch.total and tries < AUDIT_TRIES:
+        wait_s = context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
+        if wait_s > 0:
+            return wait_s
+        last = min(index + step - 1, batch.total)
+        try:
+            audit(context, account, batch.agent, [submission_id(batch.id, n) for n in range(index, last + 1)])
+        except ProviderError as error:
+            context.log.warning("audit.failed", extra={"batch": batch.id, "error": type(error).__name__})
+            context.ledger.audited(batch.id, index, tries + 1)
+            return RETRY_S / 5 * (tries + 1)
+        index, tries = last + 1, 0
+        context.ledger.audited(batch.id, index, tries)
+    return None

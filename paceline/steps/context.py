@@ -1,0 +1,75 @@
+"""What every step works with: the state, the outside world, the waiting times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from paceline.clocks import boottime
+from paceline.errors import ConfigError
+from paceline.files import SourceRoot
+from paceline.ledger import Ledger
+from paceline.limiter import Limiter
+from paceline.model import EndpointClass, Rate
+from paceline.providers.base import Provider
+from paceline.results import Results
+from paceline.sinks.base import Sink
+from paceline.views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Every waiting time, in seconds; the settings of the same names say what they are for."""
+
+    settle_s: float = 120.0
+    hold_after_s: float = 3600.0
+    first_poll_s: float = 1.5
+    poll_lease_s: float = 30.0
+    not_found_grace_s: float = 120.0
+    run_limit_s: float = 21_600.0
+    upload_base_s: float = 60.0
+    upload_bytes_per_s: float = 1_000_000.0
+    lease_extra_s: float = 30.0
+    release_lease_s: float = 30.0
+    chain_lease_s: float = 30.0
+    rescue_grace_s: float = 5.0
+    feed_window: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A provider under one credential, with the rates that are allowed."""
+
+    name: str
+    provider: Provider
+    rates: Mapping[EndpointClass, Rate]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The collaborators of the steps, each replaceable in a simulation.
+
+    `account(name)` raises `ConfigError` for an account this process doesn't know; `source` and `sink` open a batch's
+    source root and destinations; `worker` names this process in intents and logs; `elapsed` is a clock that counts
+    suspension, in seconds.
+    """
+
+    ledger: Ledger
+    limiter: Limiter
+    views: Views
+    results: Results
+    accounts: Mapping[str, Account]
+    source: Callable[[str], SourceRoot]
+    sink: Callable[[str], Sink]
+    waits: Waits = field(default_factory=Waits)
+    worker: str = "worker"
+    elapsed: Callable[[], float] = boottime
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("paceline"))
+
+    def account(self, name: str) -> Account:
+        """Return an account of this process. Raises `ConfigError`."""
+        if name not in self.accounts:
+            known = ", ".join(sorted(self.accounts)) or "none"
+            raise ConfigError(f"account {name!r} is not configured in this process (known: {known})")
+        return self.accounts[name]

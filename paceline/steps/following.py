@@ -1,0 +1,203 @@
+"""Ask after runs that are due, many in one call: a chain per account and agent."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from paceline.delays import next_poll_s, tick_s
+from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled
+from paceline.replies import Due, DueRun, Moved
+from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, batch_of, split_agent_key
+from paceline.records import build_record
+from paceline.steps.context import Account, Context, Waits
+
+SLACK_S = 0.5
+"""Runs due within this are taken along: they cost nothing in the same call."""
+
+CALLS_PER_TURN = 20
+"""After so many calls the chain gives way to other messages on its queue."""
+
+
+def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
+    """Ask after what is due. Returns exports to wake and the seconds until the next look (None: nothing in flight)."""
+    account_name, agent = split_agent_key(key)
+    account = context.account(account_name)
+    follows: list[Follow] = []
+    again_s: float | None = 0.0
+    most = _most(account)
+    for _ in range(CALLS_PER_TURN):
+        due = _take(context, account, agent, most)
+        if not due.runs:
+            return follows, due.again_s
+        try:
+            found = account.provider.ask(agent, [run.run_id for run in due.runs])
+        except AnswerTooLarge:
+            if len(due.runs) > 1:
+                most = max(len(due.runs) // 2, 1)
+                again_s = _put_off(context, account_name, agent, due, 0.0)
+                continue
+            again_s = _failed(context, account, agent, due, None)
+            continue
+        except ProviderError as error:
+            return follows, _failed(context, account, agent, due, error)
+        done, again_s = _settle(context, account, agent, due, found)
+        follows += done
+        if again_s is None or again_s > 0:
+            break
+    return follows, again_s
+
+
+def _most(account: Account) -> int:
+    return max(account.provider.capabilities.asks_after_many, 1)
+
+
+def _endpoint(account: Account) -> EndpointClass:
+    return EndpointClass.LIST if account.provider.capabilities.asks_after_many else EndpointClass.GET
+
+
+def _take(context: Context, account: Account, agent: str, most: int) -> Due:
+    endpoint = _endpoint(account)
+    due = context.ledger.take_due(
+        account.name,
+        agent,
+        rate=account.rates[endpoint],
+        most=most,
+        slack_s=SLACK_S,
+        lease_s=context.waits.poll_lease_s,
+        endpoint=endpoint,
+    )
+    if due.runs:
+        # One request, made on behalf of every batch that has a run in it.
+        context.ledger.count_requests(dict.fromkeys({batch_of(run.submission) for run in due.runs}, 1), endpoint)
+    return due
+
+
+def _settle(
+    context: Context, account: Account, agent: str, due: Due, found: Mapping[str, RunView]
+) -> tuple[list[Follow], float | None]:
+    """Finish what has ended and put the rest off. A run whose step fails is asked after again when its lease ends."""
+    follows: list[Follow] = []
+    snoozed: dict[str, float] = {}
+    calls = math.ceil(due.in_flight / _most(account))
+    for run in due.runs:
+        view = found.get(run.run_id)
+        if view is None and run.age_s > context.waits.not_found_grace_s:
+            view = _look_closer(context, account, agent, run)
+        ending = decide(run, view, context.waits)
+        if ending is None:
+            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, calls)
+            continue
+        follow = _finish(context, run, ending, round(due.now_s * 1000))
+        if follow:
+            follows.append(follow)
+    gap_s = tick_s(due.starts_per_s, due.in_flight)
+    earliest = context.ledger.snooze(account.name, agent, snoozed, not_before_s=due.now_s + gap_s)
+    if earliest is None:
+        return follows, None
+    return follows, max(earliest - due.now_s, gap_s if len(due.runs) < _most(account) else 0.0)
+
+
+def decide(run: DueRun, view: RunView | None, waits: Waits) -> RunView | None:
+    """Return the run's end as a view with an outcome, or None while it is to be asked after again.
+
+    A run that isn't there, or says a word we don't know, is asked after until the batch's time limit; then it finishes
+    as failed(timed_out) and keeps its run id.
+    """
+    if view is not None and view.outcome is not None:
+        return view
+    if run.age_s <= waits.run_limit_s:
+        return None
+    seen = view or RunView(run.run_id, None, "", None)
+    return replace(seen, outcome=Outcome.FAILED, error_message=None)
+
+
+def _finish(context: Context, run: DueRun, view: RunView, finished_ms: int) -> Follow | None:
+    assert view.outcome is not None
+    reason, error = _reason(run, view)
+    item = context.views.submission(run.submission)
+    if item.generation != run.generation:
+        return None
+    batch = context.views.batch(item.batch)
+    ended = replace(
+        item,
+        outcome=view.outcome,
+        reason=reason,
+        error=error.as_dict() if error else None,
+        raw_status=view.raw_status,
+        credits=view.credits,
+        run_url=view.run_url or item.run_url,
+        finished_ms=finished_ms,
+    )
+    # First what was paid for, then the word that it is there: a crash in between only repeats this step.
+    context.results.put(run.submission, build_record(batch, ended, context.views.files(run.submission), view.data))
+    moved = context.ledger.finish(
+        run.submission,
+        run.generation,
+        run=view,
+        outcome=view.outcome,
+        reason=reason,
+        error=error,
+        finished_ms=finished_ms,
+    )
+    if not isinstance(moved, Moved):
+        return None
+    facts = {"submission": run.submission, "run_id": run.run_id, "outcome": view.outcome.value}
+    context.log.info("submission.finished", extra=facts)
+    return moved.follow
+
+
+def _reason(run: DueRun, view: RunView) -> tuple[str, ErrorNote | None]:
+    """Return the reason word (and note) of an end."""
+    match view.outcome:
+        case Outcome.SUCCEEDED:
+            return "completed", None
+        case Outcome.CANCELLED:
+            return "cancelled_at_provider", None
+        case _ if view.raw_status and view.error_message is not None:
+            return "run_failed", ErrorNote("provider", "run", view.error_message)
+        case _ if view.raw_status == "failed":
+            return "run_failed", ErrorNote("provider", "run", "the run failed; the provider gives no reason")
+        case _:
+            message = f"no end after {run.age_s:.0f} s; the run may still finish at the provider"
+            return "timed_out", ErrorNote("timeout", "run", message)
+
+
+def _look_closer(context: Context, account: Account, agent: str, run: DueRun) -> RunView | None:
+    """Ask after one run that a list didn't show; None teaches nothing, for lists can lag and runs be deleted."""
+    if context.limiter.take(account.name, EndpointClass.GET, account.rates[EndpointClass.GET]) > 0:
+        return None
+    context.ledger.count_requests(Counter([batch_of(run.submission)]), EndpointClass.GET)
+    try:
+        return account.provider.get(agent, run.run_id)
+    except ProviderError as error:
+        context.log.warning("poll.failed", extra={"run_id": run.run_id, "error": type(error).__name__})
+        return None
+
+
+def _failed(context: Context, account: Account, agent: str, due: Due, error: ProviderError | None) -> float | None:
+    """Put everything off: nothing that goes wrong with a question says anything about a run."""
+    endpoint = _endpoint(account)
+    wait_s = 0.0
+    match error:
+        case Throttled(retry_after_s=seconds):
+            wait_s = context.limiter.close(
+                account.name, endpoint, account.rates[endpoint], seconds=seconds, why="throttled"
+            )
+        case Blocked():
+            wait_s = 30.0
+        case _:
+            wait_s = 5.0
+    context.log.warning(
+        "poll.failed",
+        extra={"account": account.name, "agent": agent, "runs": len(due.runs), "error": type(error).__name__},
+    )
+    return _put_off(context, account.name, agent, due, min(wait_s, 60.0))
+
+
+def _put_off(context: Context, account: str, agent: str, due: Due, wait_s: float) -> float | None:
+    dues = {run.submission: due.now_s + wait_s for run in due.runs}
+    earliest = context.ledger.snooze(account, agent, dues, not_before_s=due.now_s + min(wait_s, 1.0))
+    return None if earliest is None else max(earliest - due.now_s, 0.0)

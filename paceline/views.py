@@ -1,0 +1,275 @@
+"""Read the ledger: batches, submissions and totals as values. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from paceline import redis_keys as keys
+from paceline.errors import UnknownBatch, UnknownSubmission
+from paceline.packing import unpack_files
+from paceline.model import (
+    BatchState,
+    EndpointClass,
+    Outcome,
+    PlannedFile,
+    State,
+    Submission,
+    batch_of,
+    external_id,
+    submission_id,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't."""
+
+    id: str
+    name: str
+    source: str
+    account: str
+    provider: str
+    agent: str
+    to: tuple[str, ...]
+    files_per_run: int
+    priority: int
+    manifest: str
+    manifest_bytes: int
+    last_path: str
+    listed: bool
+    closed: bool
+    closing: bool
+    paused: str | None
+    paused_message: str | None
+    trouble: str | None
+    total: int
+    files: int
+    files_skipped: int
+    size_bytes: int
+    by_state: Mapping[State, int]
+    outcomes: Mapping[Outcome, int]
+    files_by_outcome: Mapping[Outcome, int]
+    reasons: Mapping[str, int]
+    requests: Mapping[EndpointClass, int]
+    rejected_429: int
+    runs_accepted: int
+    duplicates: Mapping[str, str]
+    credits: float | None
+    created_ms: int
+    started_ms: int | None
+    finished_ms: int | None
+
+    @property
+    def state(self) -> BatchState:
+        """Return where the batch stands."""
+        if self.closed:
+            return BatchState.COMPLETE
+        if self.paused:
+            return BatchState.PAUSED
+        if not self.listed:
+            return BatchState.PLANNING
+        return BatchState.CLOSING if self.closing else BatchState.RUNNING
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _group(row: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+
+
+def _number(row: Mapping[str, str], name: str) -> int | None:
+    return int(row[name]) if name in row else None
+
+
+def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
+    """Read a batch's hash."""
+    row = {_text(name): _text(value) for name, value in raw.items()}
+    files = {Outcome(name): int(value) for name, value in _group(row, "files:").items()}
+    return BatchView(
+        id=batch,
+        name=row["name"],
+        source=row["source"],
+        account=row["account"],
+        provider=row["provider"],
+        agent=row["agent"],
+        to=tuple(json.loads(row["to"])),
+        files_per_run=int(row["files_per_run"]),
+        priority=int(row.get("priority", 0)),
+        manifest=row["manifest"],
+        manifest_bytes=int(row.get("manifest_bytes", 0)),
+        last_path=row.get("last_path", ""),
+        listed=row.get("listed") == "1",
+        closed=row.get("closed") == "1",
+        closing=row.get("closing") == "1",
+        paused=row.get("paused"),
+        paused_message=row.get("paused_message"),
+        trouble=row.get("trouble") or None,
+        total=int(row.get("total", 0)),
+        files=int(row.get("files", 0)),
+        files_skipped=int(row.get("files_skipped", 0)),
+        size_bytes=int(row.get("bytes", 0)),
+        by_state={state: int(row.get(f"n:{state}", 0)) for state in State},
+        outcomes={outcome: int(row.get(f"o:{outcome}", 0)) for outcome in Outcome},
+        files_by_outcome={outcome: files.get(outcome, 0) for outcome in Outcome},
+        reasons={name: int(value) for name, value in _group(row, "why:").items()},
+        requests={endpoint: int(row.get(f"req:{endpoint}", 0)) for endpoint in EndpointClass},
+        rejected_429=int(row.get("rejected_429", 0)),
+        runs_accepted=int(row.get("runs_accepted", 0)),
+        duplicates=_group(row, "duplicate:"),
+        credits=float(row["credits"]) if "credits" in row else None,
+        created_ms=int(row["created_ms"]),
+        started_ms=_number(row, "started_ms"),
+        finished_ms=_number(row, "finished_ms"),
+    )
+
+
+def parse_submission(submission: str, raw: Mapping[bytes, bytes]) -> Submission:
+    """Read a submission's hash."""
+    row = {_text(name): _text(value) for name, value in raw.items()}
+    return Submission(
+        id=submission,
+        batch=batch_of(submission),
+        state=State(row["state"]),
+        generation=int(row["generation"]),
+        attempt=int(row["attempt"]),
+        files=int(row["files"]),
+        size_bytes=int(row["bytes"]),
+        external_id=external_id(submission),
+        planned_ms=int(row["planned_ms"]),
+        submitted_ms=_number(row, "submitted_ms"),
+        finished_ms=_number(row, "finished_ms"),
+        doubt_ms=_number(row, "doubt_ms"),
+        run_id=row.get("run_id"),
+        run_url=row.get("run_url"),
+        outcome=Outcome(row["outcome"]) if "outcome" in row else None,
+        reason=row.get("reason"),
+        error=json.loads(row["error"]) if "error" in row else None,
+        raw_status=row.get("raw_status"),
+        credits=float(row["credits"]) if "credits" in row else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account's pause; all None where it isn't paused."""
+
+    paused: str | None
+    message: str | None
+    since_ms: int | None
+
+
+class Views:
+    """Everything that can be read. Thread-safe."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
+
+    def now_ms(self) -> int:
+        """Return Redis time in milliseconds."""
+        seconds, micros = self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def find_batch(self, batch: str) -> BatchView | None:
+        """Return a batch, or None."""
+        raw = self._redis.hgetall(keys.batch(batch))
+        return parse_batch(batch, raw) if b"account" in raw else None
+
+    def batch(self, batch: str) -> BatchView:
+        """Return a batch. Raises `UnknownBatch`."""
+        found = self.find_batch(batch)
+        if found is None:
+            raise UnknownBatch(f"no batch {batch}; `paceline list` names them")
+        return found
+
+    def batch_ids(self) -> list[str]:
+        """Return every batch's id, oldest first."""
+        return [item.decode() for item in self._redis.zrange(keys.BATCHES, 0, -1)]
+
+    def find_submission(self, submission: str) -> Submission | None:
+        """Return a submission, or None."""
+        raw = self._redis.hgetall(keys.submission(submission))
+        return parse_submission(submission, raw) if b"state" in raw else None
+
+    def submission(self, submission: str) -> Submission:
+        """Return a submission. Raises `UnknownSubmission`."""
+        found = self.find_submission(submission)
+        if found is None:
+            raise UnknownSubmission(f"no submission {submission}; ids look like {submission_id('b012345678', 1)}")
+        return found
+
+    def submissions(self, batch: str, first: int = 1, last: int | None = None) -> Iterator[Submission]:
+        """Yield a batch's submissions by index, reading a few hundred at a time."""
+        end = self.batch(batch).total if last is None else last
+        for start in range(first, end + 1, 500):
+            ids = [submission_id(batch, index) for index in range(start, min(start + 500, end + 1))]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for item in ids:
+                    pipe.hgetall(keys.submission(item))
+                rows = pipe.execute()
+            yield from (parse_submission(item, raw) for item, raw in zip(ids, rows, strict=True) if b"state" in raw)
+
+    def files(self, submission: str) -> tuple[PlannedFile, ...]:
+        """Return a submission's files in manifest order. Raises `UnknownSubmission`."""
+        packed = self._redis.get(keys.files(submission))
+        if packed is None:
+            raise UnknownSubmission(f"no files on record for submission {submission}")
+        return unpack_files(packed)
+
+    def digests(self, submission: str) -> Sequence[bytes]:
+        """Return the SHA-256 digests of the bytes sent, in file order; empty where they aren't known."""
+        packed = self._redis.get(keys.digests(submission)) or b""
+        return [packed[at : at + 32] for at in range(0, len(packed), 32)]
+
+    def journal(self, batch: str, submission: str | None = None) -> Iterator[dict[str, str]]:
+        """Yield a batch's journal entries in order, with `at_ms`; only one submission's where it is named."""
+        last = "-"
+        while True:
+            entries = self._redis.xrange(keys.journal(batch), min=last, count=1000)
+            for entry_id, raw in entries:
+                row = {_text(name): _text(value) for name, value in raw.items()}
+                row["at_ms"] = entry_id.decode().partition("-")[0]
+                if submission is None or row["submission"] == submission:
+                    yield row
+            if len(entries) < 1000:
+                return
+            last = "(" + entries[-1][0].decode()
+
+    def account(self, account: str) -> AccountView:
+        """Return an account's pause."""
+        why, message, since = self._redis.hmget(keys.account(account), ["paused", "paused_message", "paused_ms"])
+        return AccountView(
+            why.decode() if why else None, message.decode() if message else None, int(since) if since else None
+        )
+
+    def waiting(self, account: str) -> int:
+        """Return how many submissions are released and not begun."""
+        return int(self._redis.zcard(keys.released(account)))
+
+    def uncertain_due(self, account: str, agent: str, most: int) -> list[str]:
+        """Return the uncertain submissions whose next look is due."""
+        key = keys.uncertain(account, agent)
+        rows = self._redis.zrange(key, "-inf", self.now_ms(), byscore=True, offset=0, num=most)
+        return [item.decode() for item in rows]
+
+    def next_uncertain_s(self, account: str, agent: str) -> float | None:
+        """Return the seconds until the agent's next look is due (0 if it is), None if nothing is uncertain."""
+        head = self._redis.zrange(keys.uncertain(account, agent), 0, 0, withscores=True)
+        return max(float(head[0][1]) - self.now_ms(), 0.0) / 1000 if head else None
+
+    def known_external_id(self, account: str, agent: str) -> str | None:
+        """Return the external id of a run that is known to exist: the positive control of a list."""
+        found = self._redis.hget(keys.known(account, agent), "external_id")
+        return found.decode() if found else None
+
+    def workers(self) -> list[dict[str, object]]:
+        """Return the workers that gave a sign of life within 15 s."""
+        names = list(self._redis.scan_iter(match=keys.worker("*"), count=1000))
+        values = self._redis.mget(names) if names else []
+        return [json.loads(value) for value in values if value]

@@ -1,0 +1,150 @@
+"""How an answer reaches the client, or doesn't: faults before the body is read, and faults after the work is done."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from sandbox.agent import to_json
+from sandbox.answers import GATEWAY_PAGE, HTML, Answer, detail, error, phrase
+from sandbox.exchange import Ended, Exchange
+from sandbox.faults import Stage
+
+_PIECE = b" " * 65_536
+
+
+async def strike_at_head(exchange: Exchange) -> NoReturn:
+    """Carry out a fault that strikes before the body is read; always ends the exchange."""
+    fault = exchange.strike()
+    given = fault.parameters
+    if fault.kind == "drop_before":
+        exchange.connection.drop()
+        raise Ended("dropped")
+    if fault.kind == "hang_before":
+        await exchange.pause(given["seconds"])
+        exchange.connection.drop()
+        raise Ended("dropped")
+    if fault.kind == "early_413":
+        answer = detail(413, "Request Entity Too Large")
+    elif fault.kind == "redirect":
+        answer = Answer(given["code"], b"", None, ((b"location", given["location"].encode()),))
+    else:
+        answer = error(given["code"], given["body"], given["retry_after"])
+    await _late(exchange)
+    await exchange.answer(answer)
+
+
+async def deliver(exchange: Exchange, answer: Answer) -> NoReturn:
+    """Send the handler's answer, through whatever fault the request drew; always ends the exchange."""
+    fault = exchange.fault
+    if answer.run_id is not None:
+        exchange.entry.run_id = answer.run_id
+    if fault is not None and fault.stage is Stage.ACCEPT and answer.run_id is not None:
+        answer = await _after_accepting(exchange, answer)
+    await _late(exchange)
+    if fault is not None and fault.stage is Stage.ANSWER:
+        exchange.strike()
+        if fault.kind == "slow_loris":
+            await _drip(exchange, answer, fault.parameters["bytes"], fault.parameters["interval"])
+        elif fault.kind == "huge":
+            await _pad(exchange, answer, fault.parameters["bytes"], chunked=bool(fault.parameters["chunked"]))
+        else:
+            bomb = await asyncio.to_thread(_bomb, answer.body, fault.parameters["bytes"])
+            answer = Answer(answer.status, bomb, answer.content_type, (*answer.headers, (b"content-encoding", b"gzip")))
+    await exchange.answer(answer)
+
+
+async def _after_accepting(exchange: Exchange, answer: Answer) -> Answer:
+    assert exchange.fault is not None
+    kind, given = exchange.fault.kind, exchange.fault.parameters
+    exchange.strike()
+    if kind == "accept_then_status":
+        wrong = error(given["code"], given["body"], given["retry_after"])
+        return Answer(wrong.status, wrong.body, wrong.content_type, wrong.headers, answer.run_id)
+    if kind == "accept_then_html":
+        page = GATEWAY_PAGE % ((given["code"], phrase(given["code"])) * 2)
+        return Answer(given["code"], page, HTML, run_id=answer.run_id)
+    if kind == "accept_then_wrong_ids":
+        return answer.with_body(to_json(_with_wrong_ids(json.loads(answer.body), given["what"])))
+    if kind == "accept_then_truncate":
+        await exchange.connection.write(answer.raw(answer.body[: len(answer.body) // 2]))
+        exchange.connection.drop()
+        raise Ended("truncated", answer.status)
+    if kind == "accept_then_hang":
+        await exchange.pause(given["seconds"])
+    if kind == "accept_then_reset":
+        exchange.connection.reset()
+        raise Ended("reset")
+    exchange.connection.drop()
+    raise Ended("dropped")
+
+
+def _with_wrong_ids(run: dict[str, Any], what: str) -> dict[str, Any]:
+    if what == "text":
+        return {**run, "run_id": str(run["run_id"]), "agent_id": str(run["agent_id"])}
+    if what == "missing":
+        return {name: value for name, value in run.items() if name != "run_id"}
+    if what == "external_id":
+        return {**run, "user_defined_id": "somebody-else"}
+    return {**run, what: run[what] + 1_000_000}
+
+
+async def _late(exchange: Exchange) -> None:
+    if exchange.delay_s:
+        exchange.entry.fault = exchange.entry.fault or "delay"
+        await exchange.pause(exchange.delay_s)
+
+
+async def _drip(exchange: Exchange, answer: Answer, n_bytes: int, interval_s: float) -> NoReturn:
+    raw = answer.raw()
+    for start in range(0, len(raw), max(n_bytes, 1)):
+        if start:
+            await exchange.pause(interval_s)
+        await exchange.connection.write(raw[start : start + max(n_bytes, 1)])
+    exchange.connection.hang_up()
+    raise Ended("answered", answer.status)
+
+
+async def _pad(exchange: Exchange, answer: Answer, n_bytes: int, *, chunked: bool) -> NoReturn:
+    padding = max(n_bytes - len(answer.body), 0)
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, phrase(answer.status)), b"content-type: application/json"]
+    lines.append(b"transfer-encoding: chunked" if chunked else b"content-length: %d" % (padding + len(answer.body)))
+    await exchange.connection.write(b"\r\n".join([*lines, b"connection: close", b"", b""]))
+    while padding and not exchange.connection.gone:
+        piece = _PIECE[: min(padding, len(_PIECE))]
+        padding -= len(piece)
+        await exchange.connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        await asyncio.sleep(0)  # others have requests too
+    if chunked:
+        await exchange.connection.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer.body), answer.body))
+    else:
+        await exchange.connection.write(answer.body)
+    exchange.connection.hang_up()
+    raise Ended("answered", answer.status)
+
+
+def _bomb(body: bytes, n_bytes: int) -> bytes:
+    header, blocks, crc = _spaces(max(n_bytes - len(body), 0))
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    end = packer.compress(body) + packer.flush()
+    crc = zlib.crc32(body, crc)
+    size = (max(n_bytes - len(body), 0) + len(body)) & 0xFFFFFFFF
+    return header + blocks + end + crc.to_bytes(4, "little") + size.to_bytes(4, "little")
+
+
+@lru_cache(maxsize=2)
+def _spaces(n_bytes: int) -> tuple[bytes, bytes, int]:
+    """Compress spaces, to be continued: the gzip header, complete deflate blocks, and the checksum so far."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    blocks: list[bytes] = []
+    crc = 0
+    for start in range(0, n_bytes, len(_PIECE)):
+        piece = _PIECE[: min(len(_PIECE), n_bytes - start)]
+        crc = zlib.crc32(piece, crc)
+        blocks.append(packer.compress(piece))
+    blocks.append(packer.flush(zlib.Z_FULL_FLUSH))
+    return gzip.compress(b"", mtime=0)[:10], b"".join(blocks), crc

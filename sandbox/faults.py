@@ -1,0 +1,286 @@
+"""The faults a sandbox can be told to have, and which request gets which.
+
+A fault is written ``KIND[@CLASS[+CLASS…]][:NAME=VALUE[,NAME=VALUE…]]``, for example ``status@add:code=503,p=0.1`` or
+``accept_then_drop@add+wait:count=2``. Percent-escapes are decoded in values, so a comma is ``%2C``.
+
+Of the faults that apply to a request, the first one that fires decides what happens to it; only delays add up, and the
+outcomes of runs (fail_runs, never_finish, slow_runs) are drawn on their own when a run is accepted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote
+
+from sandbox.limits import REQUEST_CLASSES
+
+WRITES = ("add", "wait")
+READS = ("get", "list")
+EVERY = REQUEST_CLASSES
+
+
+class Stage(StrEnum):
+    """When a fault strikes."""
+
+    HEAD = "head"  # the headers are here, the body isn't read
+    BODY = "body"  # while the body is read
+    ACCEPT = "accept"  # the run exists, or is about to; the client hears something else
+    ANSWER = "answer"  # the right answer, delivered strangely
+    READ = "read"  # a get or a list says something wrong
+    OUTCOME = "outcome"  # what becomes of a run
+    DELAY = "delay"  # everything is right but late
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of fault: its stage, the classes it may apply to, and its parameters with their defaults.
+
+    A default of None means: must be given. Values have the default's type; text where it must be given.
+    """
+
+    stage: Stage
+    classes: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "status": Kind(
+            Stage.HEAD,
+            EVERY,
+            {"code": 503, "body": "json", "retry_after": "none"},
+            "refuse with any status; body json|html|empty|text; retry_after none|SECONDS|date|TEXT",
+        ),
+        "drop_before": Kind(Stage.HEAD, EVERY, {}, "close the connection without reading the body"),
+        "hang_before": Kind(Stage.HEAD, EVERY, {"seconds": 3600.0}, "read nothing and say nothing, then close"),
+        "early_413": Kind(Stage.HEAD, WRITES, {}, "answer 413 before reading the body"),
+        "redirect": Kind(Stage.HEAD, EVERY, {"location": None, "code": 307}, "send the client to another address"),
+        "reset_at": Kind(
+            Stage.BODY, WRITES, {"bytes": -1, "fraction": 0.5}, "RST after so many bytes, or that share, of the body"
+        ),
+        "stall_at": Kind(
+            Stage.BODY,
+            WRITES,
+            {"bytes": -1, "fraction": 0.5, "seconds": 3600.0},
+            "stop reading at that point until the time is over or the client has left, then read on",
+        ),
+        "accept_then_status": Kind(
+            Stage.ACCEPT, WRITES, {"code": 502, "body": "html", "retry_after": "none"}, "accept, but answer an error"
+        ),
+        "accept_then_drop": Kind(Stage.ACCEPT, WRITES, {}, "accept, then close without an answer"),
+        "accept_then_reset": Kind(Stage.ACCEPT, WRITES, {}, "accept, then RST"),
+        "accept_then_hang": Kind(Stage.ACCEPT, WRITES, {"seconds": 3600.0}, "accept, then silence, then close"),
+        "accept_then_truncate": Kind(Stage.ACCEPT, WRITES, {}, "accept, then half of the JSON, then close"),
+        "accept_then_html": Kind(Stage.ACCEPT, WRITES, {"code": 200}, "accept, then answer a page of HTML"),
+        "accept_then_wrong_ids": Kind(
+            Stage.ACCEPT,
+            WRITES,
+            {"what": "run_id"},
+            "accept, then name another run; what is run_id|agent_id|external_id|text (ids as strings)|missing",
+        ),
+        "accept_late": Kind(
+            Stage.ACCEPT,
+            WRITES,
+            {"seconds": 5.0, "code": 0},
+            "read everything, close (or answer code), and create the run so many seconds later",
+        ),
+        "slow_loris": Kind(
+            Stage.ANSWER, EVERY, {"bytes": 1, "interval": 0.2}, "drip the answer, so many bytes at a time"
+        ),
+        "huge": Kind(
+            Stage.ANSWER, EVERY, {"bytes": 100_000_000, "chunked": 0}, "pad the answer with spaces to so many bytes"
+        ),
+        "gzip_bomb": Kind(Stage.ANSWER, EVERY, {"bytes": 100_000_000}, "the same, compressed with gzip"),
+        "delay": Kind(Stage.DELAY, EVERY, {"seconds": 1.0}, "do everything right, but answer late"),
+        "list_lag": Kind(Stage.READ, ("list",), {"seconds": 5.0}, "leave out runs younger than that"),
+        "list_empty": Kind(Stage.READ, ("list",), {}, "claim that nothing matches"),
+        "list_ignore_filter": Kind(Stage.READ, ("list",), {}, "list every run, whatever was asked"),
+        "list_page_cap": Kind(Stage.READ, ("list",), {"size": 50}, "give pages of at most that size"),
+        "list_malformed": Kind(
+            Stage.READ, ("list",), {"how": "truncated"}, "how is truncated|not_a_list|no_total|html|empty"
+        ),
+        "get_404": Kind(Stage.READ, ("get",), {}, "claim that the run doesn't exist"),
+        "status_backwards": Kind(Stage.READ, READS, {}, "show finished runs as running again"),
+        "unknown_status": Kind(Stage.READ, READS, {"word": "archiving"}, "use a status no one has heard of"),
+        "null_data": Kind(Stage.READ, READS, {}, "null instead of the results"),
+        "null_completed": Kind(Stage.READ, READS, {}, "null for the time a finished run was completed"),
+        "fail_runs": Kind(
+            Stage.OUTCOME,
+            WRITES,
+            {"prompts": 0, "status": "", "error": "The sandbox was told to fail this prompt."},
+            "runs end with failed prompts: the first so many, 0 for all; status overrides the run's word",
+        ),
+        "never_finish": Kind(Stage.OUTCOME, WRITES, {}, "runs that stay running"),
+        "slow_runs": Kind(Stage.OUTCOME, WRITES, {"seconds": 60.0}, "runs that take that long"),
+    }
+)
+
+
+@dataclass(slots=True)
+class Fault:
+    """A fault in force.
+
+    It fires on a request of ``classes`` (and of ``agent_id``, unless None) with ``probability``, after letting the
+    first ``skip`` of them pass, and ends after firing ``count`` times (None: never).
+    """
+
+    id: int
+    kind: str
+    classes: tuple[str, ...]
+    parameters: dict[str, Any]
+    probability: float = 1.0
+    count: int | None = None
+    skip: int = 0
+    agent_id: int | None = None
+    fired: int = 0
+
+    @property
+    def stage(self) -> Stage:
+        return KINDS[self.kind].stage
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form that ``fault_from`` reads, with ``id`` and ``fired`` beside it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "classes": list(self.classes),
+            "p": self.probability,
+            "count": self.count,
+            "skip": self.skip,
+            "agent": self.agent_id,
+            "fired": self.fired,
+            **self.parameters,
+        }
+
+
+def parse_spec(spec: str) -> dict[str, Any]:
+    """Turn ``KIND@CLASS+CLASS:NAME=VALUE,…`` into the JSON form; raise ValueError when it doesn't read so."""
+    head, _, tail = spec.strip().partition(":")
+    kind, at, classes = head.partition("@")
+    form: dict[str, Any] = {"kind": kind}
+    if at:
+        form["classes"] = [name for name in classes.split("+") if name]
+    for pair in filter(None, tail.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair!r} in fault {spec!r} isn't NAME=VALUE")
+        form[name.strip()] = unquote(value)
+    return form
+
+
+def fault_from(form: Mapping[str, Any], id_: int) -> Fault:
+    """Check a fault's JSON form ``{"kind", "classes"?, "p"?, "count"?, "skip"?, "agent"?, PARAMETER…}``.
+
+    Raises ValueError for an unknown kind, class or parameter, and for a value that isn't of its type.
+    """
+    rest = dict(form)
+    name = rest.pop("kind", None)
+    kind = KINDS.get(str(name))
+    if kind is None:
+        raise ValueError(f"there is no fault {name!r}; there are {', '.join(KINDS)}")
+    classes = rest.pop("classes", kind.classes)
+    if isinstance(classes, str):
+        classes = classes.split("+")
+    for class_ in classes:
+        if class_ not in kind.classes:
+            raise ValueError(f"fault {name} doesn't apply to {class_!r}, only to {', '.join(kind.classes)}")
+    probability = float(rest.pop("p", 1.0))
+    if not 0 <= probability <= 1:
+        raise ValueError(f"fault {name}: p={probability} isn't between 0 and 1")
+    count, skip, agent = rest.pop("count", None), rest.pop("skip", 0), rest.pop("agent", None)
+    parameters = {key: _typed(name, key, rest.pop(key, default), default) for key, default in kind.parameters.items()}
+    if rest:
+        raise ValueError(f"fault {name} has no {', '.join(sorted(rest))}")
+    return Fault(
+        id=id_,
+        kind=str(name),
+        classes=tuple(classes),
+        parameters=parameters,
+        probability=probability,
+        count=None if count is None else int(count),
+        skip=int(skip),
+        agent_id=None if agent is None else int(agent),
+    )
+
+
+def _typed(kind: object, name: str, value: object, default: object) -> object:
+    if value is None:
+        raise ValueError(f"fault {kind} needs {name}=…")
+    if default is None:
+        return str(value)
+    try:
+        return type(default)(value)  # type: ignore[call-arg]  # int, float or str, as KINDS says
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fault {kind}: {name}={value!r} isn't {type(default).__name__}") from error
+
+
+class FaultBox:
+    """The faults in force and the seeded dice that decide between them."""
+
+    def __init__(self, specs: Iterable[str], seed: int) -> None:
+        self.random = random.Random(seed)  # noqa: S311 - the point is that it can be repeated
+        self._next_id = 1
+        self._faults: list[Fault] = []
+        for spec in specs:
+            self.add(parse_spec(spec))
+
+    def add(self, form: Mapping[str, Any]) -> Fault:
+        """Put a fault in force; raise ValueError if it can't be understood."""
+        fault = fault_from(form, self._next_id)
+        self._next_id += 1
+        self._faults.append(fault)
+        return fault
+
+    def clear(self, id_: int | None = None, kind: str | None = None) -> int:
+        """End the faults with that id or kind, all of them without either; say how many."""
+        kept = [
+            fault
+            for fault in self._faults
+            if (id_ is not None and fault.id != id_) or (kind is not None and fault.kind != kind)
+        ]
+        ended = len(self._faults) - len(kept)
+        self._faults = kept
+        return ended
+
+    def in_force(self) -> list[Fault]:
+        return list(self._faults)
+
+    def draw(self, request_class: str, agent_id: int | None) -> tuple[Fault | None, float]:
+        """Decide what happens to a request: the first fault that fires, and how many seconds its answer is late."""
+        chosen: Fault | None = None
+        delay_s = 0.0
+        for fault in self._faults:
+            if fault.stage is Stage.OUTCOME or (chosen is not None and fault.stage is not Stage.DELAY):
+                continue
+            if self._fires(fault, request_class, agent_id):
+                if fault.stage is Stage.DELAY:
+                    delay_s += fault.parameters["seconds"]
+                else:
+                    chosen = fault
+        return chosen, delay_s
+
+    def draw_outcome(self, request_class: str, agent_id: int | None) -> Fault | None:
+        """Decide what becomes of a run that is being accepted; None: what should."""
+        for fault in self._faults:
+            if fault.stage is Stage.OUTCOME and self._fires(fault, request_class, agent_id):
+                return fault
+        return None
+
+    def _fires(self, fault: Fault, request_class: str, agent_id: int | None) -> bool:
+        if request_class not in fault.classes or fault.agent_id not in (None, agent_id):
+            return False
+        if fault.count is not None and fault.fired >= fault.count:
+            return False
+        if fault.skip:
+            fault.skip -= 1
+            return False
+        if fault.probability < 1 and self.random.random() >= fault.probability:
+            return False
+        fault.fired += 1
+        return True

@@ -1,0 +1,179 @@
+"""The whole system in one process on a clock that the test moves: real scripts, real runner, a fake provider.
+
+Messages stand in a queue of (time, message); `run()` delivers them in order of time, moving the clock, with rescue every
+three seconds. A test may drop, repeat or reorder them, because messages are hints.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+from redis import Redis
+
+from paceline.files import SourceRoot
+from paceline.ledger import Ledger
+from paceline.limiter import Limiter, PacePolicy
+from paceline.model import BatchSpec, Follow, PlannedFile, PlannedSubmission
+from paceline.replies import Moved
+from paceline.results import MemoryResults
+from paceline.runner import Runner
+from paceline.scripts import Scripts
+from paceline.sinks.base import Closing, Part
+from paceline.steps.context import Account, Context, Waits
+from paceline.views import Views
+from tests.support.fake_provider import FakeProvider
+
+CLOCK_KEY = "pl:test:clock"
+START_S = 1_800_000_000.0
+
+
+class MemorySink:
+    """A sink that keeps parts in a dictionary and commits in memory."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self.commits: list[Closing] = []
+        self.on_write: Callable[[Part], None] | None = None
+
+    def write(self, part: Part) -> None:
+        """Keep a part."""
+        if self.on_write:
+            self.on_write(part)
+        self.parts[part.submission] = part
+
+    def commit(self, closing: Closing) -> None:
+        """Keep a closing."""
+        self.commits.append(closing)
+
+
+class TrustingRoot(SourceRoot):
+    """A source root whose files are always there, unless `problem` says otherwise."""
+
+    def __init__(self) -> None:
+        self.problem: Callable[[Any], None] | None = None
+
+    def check(self, file: Any) -> None:
+        """Raise what the test wants."""
+        if self.problem:
+            self.problem(file)
+
+
+class VirtualViews(Views):
+    """Views on the moved clock."""
+
+    def now_ms(self) -> int:
+        """Return the moved clock."""
+        return int(self._redis.get(CLOCK_KEY))
+
+
+class World:
+    """One account `fake`, one agent `7`, any number of batches."""
+
+    def __init__(self, redis: Redis | None = None, *, waits: Waits | None = None, pace: PacePolicy | None = None) -> None:
+        self.redis: Any = redis if redis is not None else fakeredis.FakeRedis()
+        self.clock = START_S
+        self._tick(0)
+        self.provider = FakeProvider(now=lambda: self.clock)
+        self.sink = MemorySink()
+        self.root = TrustingRoot()
+        scripts = Scripts(self.redis, clock="key")
+        policy = pace or PacePolicy(durable=True, watch_clock=False)
+        self.ledger = Ledger(self.redis, scripts, policy)
+        self.views = VirtualViews(self.redis)
+        self.results = MemoryResults()
+        log = logging.getLogger("paceline.world")
+        self.context = Context(
+            ledger=self.ledger,
+            limiter=Limiter(self.redis, scripts, policy),
+            views=self.views,
+            results=self.results,
+            accounts={"fake": Account("fake", self.provider, self.provider.rates)},
+            source=lambda _path: self.root,
+            sink=lambda _url: self.sink,
+            waits=waits or Waits(),
+            worker="w1",
+            elapsed=lambda: self.clock,
+            log=log,
+        )
+        self.runner = Runner(self.context)
+        self._queue: list[tuple[float, int, Follow]] = []
+        self._order = itertools.count()
+        self.delivered = 0
+        self.drop: Callable[[Follow], bool] = lambda _follow: False
+        self.copies = 1
+
+    def _tick(self, seconds: float) -> None:
+        self.clock += seconds
+        self.redis.set(CLOCK_KEY, round(self.clock * 1000))
+
+    def send(self, follows: Sequence[Follow]) -> None:
+        """Queue messages, unless the test drops them."""
+        for follow in follows:
+            if not self.drop(follow):
+                for _ in range(self.copies):
+                    heapq.heappush(self._queue, (self.clock + follow.countdown_s, next(self._order), follow))
+
+    def lose_messages(self) -> None:
+        """Delete every queue."""
+        self._queue.clear()
+
+    def plan(self, submissions: int, *, name: str = "batch", files: int = 3, priority: int = 0) -> str:
+        """Plan a batch of so many submissions, completely."""
+        spec = BatchSpec(
+            source="/files",
+            account="fake",
+            provider="fake",
+            agent="7",
+            to=("/out",),
+            files_per_run=files,
+            name=name,
+            priority=priority,
+        )
+        batch = spec.batch_id()
+        self.ledger.open_batch(spec, manifest="/out/manifest.jsonl")
+        for index in range(1, submissions + 1):
+            rows = tuple(
+                PlannedFile(f"{index}/{n}.txt", 10 + n, 1_700_000_000_000_000_000, f"{n}.txt") for n in range(files)
+            )
+            moved = self.ledger.plan(batch, PlannedSubmission(index, rows), manifest_bytes=index * 100)
+            if isinstance(moved, Moved) and moved.follow:
+                self.send([moved.follow])
+        follow = self.ledger.listed(batch, skipped=0, manifest_bytes=0, last_path="", complete=True)
+        self.send([follow] if follow else [])
+        return batch
+
+    def run(self, seconds: float = 100_000.0, *, until: Callable[[], bool] | None = None) -> None:
+        """Deliver messages and rescue until `until`, or nothing is left to do, or the time is over."""
+        end = self.clock + seconds
+        next_rescue = self.clock + 3.0
+        while self.clock < end and not (until and until()):
+            at = min(self._queue[0][0] if self._queue else next_rescue, next_rescue)
+            self._tick(max(at - self.clock, 0.0))
+            if self._queue and self._queue[0][0] <= self.clock:
+                follow = heapq.heappop(self._queue)[2]
+                self.delivered += 1
+                self.send(self.runner.run(follow.step, follow.key))
+                continue
+            next_rescue = self.clock + 3.0
+            self.send(self.runner.rescue())
+            if not self._queue and self.idle():
+                return
+
+    def idle(self) -> bool:
+        """Tell whether nothing is left that time would change."""
+        return not any(self.redis.exists(key) for key in ("pl:chains", "pl:leases", "pl:exports"))
+
+    def states(self, batch: str) -> dict[str, int]:
+        """Count a batch's submissions by state, leaving zeros out."""
+        return {state.value: number for state, number in self.views.batch(batch).by_state.items() if number}
+
+
+def out_folder(tmp_path: Path) -> str:
+    """Name an output folder beneath a test's own."""
+    return str(tmp_path / "out")
