@@ -1,1 +1,1 @@
-
+"""The `paceline` command."""

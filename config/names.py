@@ -118,13 +118,13 @@ def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[st
 
 def _unknown(way: Way, origin: Origin, accounts: Iterable[str]) -> ConfigError:
     accounts = {*URLS, *accounts}
-    names = [origin.beside(known) for known in all_ways(sorted(accounts))]
-    close = difflib.get_close_matches(origin.beside(way), names, n=1, cutoff=0.75)
+    known = {".".join(known): known for known in all_ways(sorted(accounts))}
+    close = difflib.get_close_matches(".".join(way), known, n=1, cutoff=0.7)
     if _KEYLIKE.fullmatch(way[-1]):
         account = way[1] if way[0] == "accounts" and len(way) > 1 else "kolena"
         return ConfigError(
             f"{origin}: keys are never part of the settings; remove it and export the key as {default_key_env(account)}"
             f" (or name another variable in {origin.beside(('accounts', account, 'key_env'))})"
         )
-    hint = f"did you mean {close[0]}?" if close else "see docs/settings.md for the names"
+    hint = f"did you mean {origin.beside(known[close[0]])}?" if close else "see docs/settings.md for the names"
     return ConfigError(f"{origin}: no such setting; {hint}")

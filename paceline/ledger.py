@@ -76,18 +76,18 @@ class Ledger:
         return bool(self._scripts.run("open_batch", [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS], args))
 
     def plan(
-        self, batch: str, planned: PlannedSubmission, *, manifest_bytes: int, in_doubt: bool = False
+        self, batch: str, planned: PlannedSubmission, *, manifest_bytes: int, skipped: int = 0, in_doubt: bool = False
     ) -> Moved | Lost:
-        """Register a submission; `Lost` if it was known. `manifest_bytes` is the manifest's length up to and with it.
+        """Register a submission; `Lost` if it was known. `manifest_bytes` is the manifest's length up to and with it,
+        `skipped` the number of skipped files in there.
 
         `in_doubt` plans it as uncertain, so that the provider is asked before anything is sent: for batches whose
         ledger was lost.
         """
         submission = submission_id(batch, planned.index)
         state = State.UNCERTAIN if in_doubt else State.PLANNED
-        last = planned.files[-1].path.encode("utf-8", "surrogateescape")
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
-        args += [manifest_bytes, last, state.value]
+        args += [manifest_bytes, skipped, state.value]
         way = self._way(submission)
         new, wake = self._scripts.run("plan", [*way, keys.files(submission)], args)
         if not new:
@@ -95,10 +95,9 @@ class Ledger:
         step = Step.RECONCILE if in_doubt else Step.FEED
         return Moved(1, self._follow(step, batch, int(wake)))
 
-    def listed(self, batch: str, *, skipped: int, manifest_bytes: int, last_path: str, complete: bool) -> Follow | None:
-        """Note how far the listing has come; when it is complete and nothing is left to do, the batch closes."""
-        last = last_path.encode("utf-8", "surrogateescape")
-        args: list[Arg] = [batch, skipped, manifest_bytes, last, int(complete)]
+    def listed(self, batch: str, *, skipped: int, manifest_bytes: int) -> Follow | None:
+        """Note that the listing is complete; if nothing is left to do, the batch closes."""
+        args: list[Arg] = [batch, skipped, manifest_bytes]
         wake = self._scripts.run("listed", [keys.batch(batch), keys.CHAINS], args)
         return self._follow(Step.CLOSE, batch, int(wake))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import BinaryIO, Self
 
 from paceline import jsonl
@@ -161,14 +162,20 @@ def parse_row(line: bytes) -> ManifestRow:
 
 
 def _planned_lines(submission: PlannedSubmission, name: str) -> bytes:
-    quote = jsonl.quote
+    try:
+        return _format(submission, name, encode_basestring).encode()
+    except UnicodeEncodeError:  # rare, and dear to look for in every name
+        return _format(submission, name, jsonl.quote).encode()
+
+
+def _format(submission: PlannedSubmission, name: str, quote: Callable[[str], str]) -> str:
     return "".join(
         [
             f'{{"path":{quote(file.path)},"size_bytes":{file.size_bytes},"mtime_ns":{file.mtime_ns},'
             f'"submission":"{name}","name":{quote(file.upload_name)},"reason":null}}\n'
             for file in submission.files
         ]
-    ).encode()
+    )
 
 
 def _skipped_line(file: SkippedFile) -> bytes:

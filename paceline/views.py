@@ -11,7 +11,6 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.errors import UnknownBatch, UnknownSubmission
-from paceline.packing import unpack_files
 from paceline.model import (
     BatchState,
     EndpointClass,
@@ -23,6 +22,7 @@ from paceline.model import (
     external_id,
     submission_id,
 )
+from paceline.packing import unpack_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,6 @@ class BatchView:
     priority: int
     manifest: str
     manifest_bytes: int
-    last_path: str
     listed: bool
     closed: bool
     closing: bool
@@ -104,7 +103,6 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         priority=int(row.get("priority", 0)),
         manifest=row["manifest"],
         manifest_bytes=int(row.get("manifest_bytes", 0)),
-        last_path=row.get("last_path", ""),
         listed=row.get("listed") == "1",
         closed=row.get("closed") == "1",
         closing=row.get("closing") == "1",
@@ -267,6 +265,15 @@ class Views:
         """Return the external id of a run that is known to exist: the positive control of a list."""
         found = self._redis.hget(keys.known(account, agent), "external_id")
         return found.decode() if found else None
+
+    def senders(self) -> dict[str, str]:
+        """Return the submissions being submitted, each with the worker that does it."""
+        ids = [item.decode() for item in self._redis.zrange(keys.LEASES, 0, -1)]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for item in ids:
+                pipe.hget(keys.submission(item), "worker")
+            found = pipe.execute()
+        return {item: worker.decode() for item, worker in zip(ids, found, strict=True) if worker}
 
     def workers(self) -> list[dict[str, object]]:
         """Return the workers that gave a sign of life within 15 s."""

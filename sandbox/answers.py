@@ -44,6 +44,7 @@ class Answer:
         return b"\r\n".join(lines) + b"\r\n\r\n" + (self.body if body is None else body)
 
     def with_body(self, body: bytes, content_type: bytes = JSON) -> Answer:
+        """Say something else with the same status and headers."""
         return replace(self, body=body, content_type=content_type)
 
 

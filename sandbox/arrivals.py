@@ -44,9 +44,9 @@ class Arrival:
     asked_run_ids: Sequence[int] = ()
     asked_external_ids: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the log's JSON form; see docs of ``GET /_sandbox/log``."""
-        return {
+    def to_dict(self, *, files: bool = True) -> dict[str, Any]:
+        """Give the log's JSON form, with or without the files of an upload."""
+        form: dict[str, Any] = {
             "seq": self.seq,
             "t": self.arrived_s,
             "wall": self.wall_s,
@@ -63,10 +63,12 @@ class Arrival:
             "refused": self.refused,
             "fault": self.fault,
             "upload": self.upload,
-            "files": json.loads(self.files),
             "asked_run_ids": list(self.asked_run_ids),
             "asked_external_ids": list(self.asked_external_ids),
         }
+        if files:
+            form["files"] = json.loads(self.files)
+        return form
 
 
 @dataclass(slots=True)
@@ -157,6 +159,7 @@ class RequestLog:
         return self._uploads[upload - 1].received_bytes if 1 <= upload <= len(self._uploads) else 0
 
     def close(self) -> None:
+        """Close the JSONL file, if there is one."""
         if self._file is not None:
             self._file.close()
 

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import click
 
-from sandbox.faults import KINDS, fault_from, parse_spec
+from sandbox.fault_kinds import KINDS
+from sandbox.faults import fault_from, parse_spec
 from sandbox.limits import Limit, known_class
 from sandbox.options import DEFAULT_AGENTS, DEFAULT_LIMITS, SandboxOptions, Seconds
 from sandbox.server import serve
@@ -72,9 +73,13 @@ def _owner(_: click.Context, __: click.Parameter, fd: int | None) -> int | None:
         mode = os.fstat(fd).st_mode
     except OSError as error:
         raise click.BadParameter(f"{fd} isn't an open descriptor") from error
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)):
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)):
         raise click.BadParameter(f"descriptor {fd} is no pipe")
     return fd
+
+
+def _standard_input(context: click.Context, parameter: click.Parameter, wanted: bool) -> int | None:
+    return _owner(context, parameter, sys.stdin.fileno()) if wanted else None
 
 
 @click.command("sandbox", epilog="Faults: " + ", ".join(KINDS))
@@ -115,7 +120,9 @@ def _owner(_: click.Context, __: click.Parameter, fd: int | None) -> int | None:
 @click.option("--max-file-bytes", type=click.IntRange(1), default=250_000_000, show_default=True)
 @click.option("--log-file", type=click.Path(path_type=Path), help="A JSON line for each request is appended here.")
 @click.option("--owner-fd", type=int, callback=_owner, help="Stop when the other end of this pipe is closed.")
-@click.option("--exit-with-parent", is_flag=True, help="The same for standard input.")
+@click.option(
+    "--exit-with-parent", "standard_input", is_flag=True, callback=_standard_input, help="The same for standard input."
+)
 def command(
     port: int,
     ready_file: Path | None,
@@ -132,7 +139,7 @@ def command(
     max_file_bytes: int,
     log_file: Path | None,
     owner_fd: int | None,
-    exit_with_parent: bool,
+    standard_input: int | None,
 ) -> None:
     """Stand in for the providers' APIs on this machine, with faults on request."""
     options = SandboxOptions(
@@ -149,7 +156,7 @@ def command(
         max_files=max_files,
         max_file_bytes=max_file_bytes,
         log_file=log_file,
-        owner_fd=sys.stdin.fileno() if exit_with_parent and owner_fd is None else owner_fd,
+        owner_fd=standard_input if owner_fd is None else owner_fd,
     )
 
     def ready(url: str) -> None:

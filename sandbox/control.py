@@ -32,11 +32,15 @@ class Control:
         self.world = world
 
     async def log(self, request: Request) -> dict[str, Any]:
-        """``GET log?since=SEQ&count=N`` → ``{"entries": [arrival], "last": seq}``, oldest first, open ones included."""
-        since = int(request.query_params.get("since", "0"))
-        count = request.query_params.get("count")
-        entries = [entry.to_dict() for entry in self.world.log.since(since, None if count is None else int(count))]
-        return {"entries": entries, "last": entries[-1]["seq"] if entries else since}
+        """``GET log?since=SEQ&count=N&files=0`` → ``{"entries": [arrival], "last": seq}``, oldest first.
+
+        Requests still open are there too. ``files=0`` leaves out what uploads contained.
+        """
+        query = request.query_params
+        since = int(query.get("since", "0"))
+        entries = self.world.log.since(since, int(query["count"]) if "count" in query else None)
+        shown = [entry.to_dict(files=query.get("files") != "0") for entry in entries]
+        return {"entries": shown, "last": shown[-1]["seq"] if shown else since}
 
     async def stats(self, request: Request) -> dict[str, Any]:
         """``GET stats`` → see ``sandbox.stats``."""

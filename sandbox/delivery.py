@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from sandbox.agent import to_json
 from sandbox.answers import GATEWAY_PAGE, HTML, Answer, detail, error, phrase
 from sandbox.exchange import Ended, Exchange
-from sandbox.faults import Stage
+from sandbox.fault_kinds import Stage
 
 _PIECE = b" " * 65_536
 
@@ -129,7 +129,7 @@ async def _pad(exchange: Exchange, answer: Answer, n_bytes: int, *, chunked: boo
 
 def _bomb(body: bytes, n_bytes: int) -> bytes:
     header, blocks, crc = _spaces(max(n_bytes - len(body), 0))
-    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     end = packer.compress(body) + packer.flush()
     crc = zlib.crc32(body, crc)
     size = (max(n_bytes - len(body), 0) + len(body)) & 0xFFFFFFFF
@@ -139,7 +139,7 @@ def _bomb(body: bytes, n_bytes: int) -> bytes:
 @lru_cache(maxsize=2)
 def _spaces(n_bytes: int) -> tuple[bytes, bytes, int]:
     """Compress spaces, to be continued: the gzip header, complete deflate blocks, and the checksum so far."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     blocks: list[bytes] = []
     crc = 0
     for start in range(0, n_bytes, len(_PIECE)):

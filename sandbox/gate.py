@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from sandbox import delivery
 from sandbox.answers import Answer, detail, error
 from sandbox.exchange import Ended, Exchange
-from sandbox.faults import Stage
+from sandbox.fault_kinds import Stage
 from sandbox.world import World
 
 logger = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ class Invalid(Exception):
         self.problems = problems
 
     def answer(self) -> Answer:
+        """Make it the 422 that FastAPI answers."""
         return Answer(422, to_json({"detail": self.problems}))
 
 
@@ -70,6 +71,7 @@ class Query:
         self._values = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100_000)
 
     def integer(self, name: str, default: int, low: int, high: int | None = None) -> int:
+        """Read an integer between bounds; ``default`` when the name isn't there, the last of several."""
         values = self._values.get(name)
         return default if values is None else integer(values[-1], ("query", name), low, high)
 
@@ -81,13 +83,16 @@ class Query:
         return [integer(value, ("query", name, index)) for index, value in enumerate(values)]
 
     def texts(self, name: str) -> list[str] | None:
+        """Read a repeated text; None when the name isn't there at all."""
         return self._values.get(name)
 
     def text(self, name: str) -> str | None:
+        """Read a text; None when the name isn't there, the last of several."""
         values = self._values.get(name)
         return None if values is None else values[-1]
 
     def moment_us(self, name: str) -> int | None:
+        """Read a time as microseconds since 1970; None when the name isn't there."""
         values = self._values.get(name)
         return None if values is None else moment_us(values[-1], ("query", name))
 
@@ -101,4 +106,5 @@ class Query:
 
 
 def path_integer(parameters: Mapping[str, str], name: str) -> int:
+    """Read an id from the path; raise Invalid if it is no integer."""
     return integer(parameters[name], ("path", name))

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from sandbox.answers import Answer, detail, error
 from sandbox.exchange import Ended, Exchange
-from sandbox.faults import Stage
+from sandbox.fault_kinds import Stage
 from sandbox.gate import Gate
 from sandbox.invalid import Invalid, Query, moment_us, path_integer, problem
 from sandbox.kolena_reads import get_agent, get_run, list_agents, list_runs, list_usage

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from sandbox.agent import Agent, to_json
 from sandbox.answers import GATEWAY_PAGE, HTML, Answer, detail
 from sandbox.exchange import Exchange
-from sandbox.faults import Fault, Stage
+from sandbox.fault_kinds import Stage
+from sandbox.faults import Fault
 from sandbox.invalid import Query, path_integer
 from sandbox.runs import FAILED, RUNNING, SUCCESS, Run
 

@@ -58,6 +58,7 @@ class Limiter:
 
     @property
     def limits(self) -> Mapping[str, Limit]:
+        """Give the limits by class; a class that isn't there is unlimited."""
         return self._limits
 
     def set(self, request_class: str, limit: Limit | None) -> None:

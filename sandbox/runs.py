@@ -183,6 +183,7 @@ class RunStore:
             self.accepted_ids.setdefault(run.external_id, []).append(run.run_id)
 
     def get(self, agent_id: int, run_id: int) -> Run | None:
+        """Find one run; None for another agent's."""
         return self._by_agent.get(agent_id, {}).get(run_id)
 
     def delete(self, run: Run) -> None:
@@ -200,6 +201,7 @@ class RunStore:
         self.accepted = self.deleted = 0
 
     def count(self, agent_id: int) -> int:
+        """Count an agent's runs, deleted ones not."""
         return len(self._by_agent.get(agent_id, {}))
 
     def all(self) -> Iterator[Run]:

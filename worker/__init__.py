@@ -1,1 +1,1 @@
-
+"""Runs through: the Celery application, its tasks, rescue."""

@@ -1,11 +1,9 @@
 --! with clock
--- Note that a batch's listing is complete (or how far its skipped files have come).
+-- Note that a batch's listing is complete.
 -- KEYS 1 batch hash, 2 chains zset
--- ARGV 1 batch id, 2 skipped files so far, 3 manifest offset, 4 last path, 5 '1' if the listing is complete
+-- ARGV 1 batch id, 2 skipped files, 3 length of the manifest
 -- RETURNS ms until the close chain wants a message, or -1
-redis.call('HSET', KEYS[1], 'files_skipped', ARGV[2], 'manifest_bytes', ARGV[3], 'last_path', ARGV[4])
-if ARGV[5] ~= '1' then return -1 end
-redis.call('HSET', KEYS[1], 'listed', 1)
+redis.call('HSET', KEYS[1], 'files_skipped', ARGV[2], 'manifest_bytes', ARGV[3], 'listed', 1)
 local row = redis.call('HMGET', KEYS[1], 'total', 'n:exported', 'closed')
 if (row[1] or '0') == (row[2] or '0') and row[3] ~= '1' then
   local now = now_ms()

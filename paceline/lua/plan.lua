@@ -2,7 +2,7 @@
 -- Register one submission, once, in the way's KEYS order.
 -- KEYS the way, 17 files string
 -- ARGV 1 submission id, 2 '', 3 number of files, 4 bytes, 5 files (compressed), 6 manifest offset after it,
---      7 last path listed, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it)
+--      7 skipped files up to there, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it)
 -- RETURNS {1 if new else 0, ms until the chain that goes on from there (feed or reconcile) wants a message or -1}
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1 } end
 local now = now_ms()
@@ -15,7 +15,7 @@ redis.call('HINCRBY', KEYS[2], 'n:' .. ARGV[8], 1)
 redis.call('HINCRBY', KEYS[2], 'total', 1)
 redis.call('HINCRBY', KEYS[2], 'files', ARGV[3])
 redis.call('HINCRBY', KEYS[2], 'bytes', ARGV[4])
-redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'last_path', ARGV[7])
+redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
 note('plan', '', ARGV[8], 1)
 if ARGV[8] == 'uncertain' then
   redis.call('HSET', KEYS[1], 'doubt_ms', int(now))

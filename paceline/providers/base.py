@@ -73,10 +73,21 @@ class Provider(Protocol):
     Reads raise `Throttled`, `Blocked` or `Unavailable` (and `AnswerTooLarge`); nothing else of `ProviderError`.
     """
 
-    name: str
-    capabilities: Capabilities
-    size_limits: SizeLimits
-    rates: Mapping[EndpointClass, Rate]
+    @property
+    def name(self) -> str:
+        """The provider's word in `--agent` and records."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    @property
+    def size_limits(self) -> SizeLimits:
+        """What one submission may hold."""
+
+    @property
+    def rates(self) -> Mapping[EndpointClass, Rate]:
+        """The requests allowed, for every endpoint class."""
 
     def submit(self, request: SubmitRequest) -> Accepted:
         """Start a run. Blocks for the upload.

@@ -19,7 +19,8 @@ from paceline.errors import FileChanged, FileMissing
 from paceline.providers.base import Upload
 
 CHUNK_BYTES = 256 * 1024
-"""Measured on loopback: see the report in benchmarks/upload.py."""
+"""Larger ones are no faster with the digest (600 to 850 MB/s on loopback, two busy cores; 1,400 to 1,800 without it), and a
+slow connection copies what is left of a chunk at every partial send. A thread for the digests gained under 15 %."""
 
 
 class Multipart:

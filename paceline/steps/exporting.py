@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from paceline.errors import ProviderError, SinkError
-from paceline.replies import Moved
 from paceline.model import EndpointClass, Follow, State, Submission
 from paceline.records import build_part
+from paceline.replies import Moved
 from paceline.steps.context import Context
 from paceline.views import BatchView
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from paceline.delays import next_poll_s, tick_s
 from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled
-from paceline.replies import Due, DueRun, Moved
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, batch_of, split_agent_key
 from paceline.records import build_record
+from paceline.replies import Due, DueRun, Moved
 from paceline.steps.context import Account, Context, Waits
 
 SLACK_S = 0.5

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from paceline.delays import reconcile_times_s
 from paceline.errors import ProviderError, Throttled
-from paceline.replies import Duplicate, Moved
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
+from paceline.replies import Duplicate, Moved
 from paceline.steps.context import Account, Context
 
 LOOKS_NEEDED = 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from paceline.delays import reconcile_times_s
-from paceline.replies import Moved
+from paceline.ledger import Ledger
 from paceline.model import Follow, State
+from paceline.replies import Moved
 from paceline.steps.context import Context
+from paceline.views import Views
 
 
 def rescue(context: Context) -> list[Follow]:
@@ -16,6 +18,22 @@ def rescue(context: Context) -> list[Follow]:
         follows += expire(context, submission, "lease_expired")
     for follow in follows:
         context.log.info("rescue.woken", extra={"step": follow.step.value, "key": follow.key})
+    return follows
+
+
+def worker_died(ledger: Ledger, views: Views, worker: str, settle_s: float) -> list[Follow]:
+    """Take what a worker was sending for uncertain, because its process is known to be gone.
+
+    Only whoever saw the process end may call this; others wait for the lease.
+    """
+    follows: list[Follow] = []
+    for submission, sender in views.senders().items():
+        item = views.find_submission(submission) if sender == worker else None
+        if item is None or item.state is not State.SUBMITTING:
+            continue
+        first_look_s = reconcile_times_s(settle_s)[0]
+        moved = ledger.uncertain(item.id, item.generation, reason="worker_died", first_look_s=first_look_s)
+        follows += [moved.follow] if isinstance(moved, Moved) and moved.follow else []
     return follows
 
 

@@ -18,9 +18,9 @@ from paceline.errors import (
     Throttled,
 )
 from paceline.files import SourceRoot
-from paceline.replies import Begun, Duplicate, Lost, Moved
 from paceline.model import EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission
 from paceline.providers.base import Accepted, SubmitRequest, Upload
+from paceline.replies import Begun, Duplicate, Lost, Moved
 from paceline.steps.context import Account, Context
 from paceline.views import BatchView
 

@@ -27,10 +27,10 @@ def sandbox(started: Sandbox) -> Sandbox:
     return started
 
 
-@pytest.fixture
-def http(sandbox: Sandbox) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {sandbox.key}"}
-    with httpx.Client(base_url=sandbox.url, headers=headers, trust_env=False, timeout=30) as client:
+@pytest.fixture(scope="module")
+def http(started: Sandbox) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {started.key}"}
+    with httpx.Client(base_url=started.url, headers=headers, trust_env=False, timeout=30) as client:
         yield client
 
 
@@ -146,7 +146,7 @@ def test_a_file_name_that_is_not_utf_8_is_taken_for_latin_1(http: httpx.Client) 
     assert run["files"] == ["ü.txt"]
 
 
-@pytest.mark.parametrize("header", [None, "Bearer ", "Basic abc", "Token x"])
+@pytest.mark.parametrize("header", [None, "Bearer", "Basic abc", "Token x"])
 def test_a_request_without_a_key_is_refused(sandbox: Sandbox, header: str | None) -> None:
     response = httpx.post(
         sandbox.url + RUNS, files=FILES, headers={"Authorization": header} if header else {}, trust_env=False

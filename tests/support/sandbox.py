@@ -99,6 +99,11 @@ class Sandbox:
             self._folder.cleanup()
         return code
 
+    def ended(self) -> int:
+        """Wait for the process to end by itself; give its exit code, negative for a signal."""
+        assert self._process is not None
+        return self._process.wait(STOP_S)
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -124,9 +129,12 @@ class Sandbox:
         """Give the totals; the shape is in ``sandbox.stats``."""
         return self.control("GET", "stats")
 
-    def log(self, since: int = 0, request_class: str | None = None) -> list[dict[str, Any]]:
-        """Give the request log after number ``since``, oldest first; of one endpoint class, or (None) of all."""
-        entries: list[dict[str, Any]] = self.control("GET", f"log?since={since}")["entries"]
+    def log(self, since: int = 0, request_class: str | None = None, *, files: bool = True) -> list[dict[str, Any]]:
+        """Give the request log after number ``since``, oldest first; of one endpoint class, or (None) of all.
+
+        Shape: ``sandbox.arrivals.Arrival.to_dict``; thousands of large uploads are quicker to read without ``files``.
+        """
+        entries: list[dict[str, Any]] = self.control("GET", f"log?since={since}&files={int(files)}")["entries"]
         return [entry for entry in entries if request_class in (None, entry["class"])]
 
     def faults(self, *specs: str | Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ class World:
             moved = self.ledger.plan(batch, PlannedSubmission(index, rows), manifest_bytes=index * 100)
             if isinstance(moved, Moved) and moved.follow:
                 self.send([moved.follow])
-        follow = self.ledger.listed(batch, skipped=0, manifest_bytes=0, last_path="", complete=True)
+        follow = self.ledger.listed(batch, skipped=0, manifest_bytes=0)
         self.send([follow] if follow else [])
         return batch
 

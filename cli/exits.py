@@ -1,0 +1,63 @@
+"""What the command's exit codes mean, and which error leads to which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+from paceline.errors import (
+    Blocked,
+    ConfigError,
+    LedgerError,
+    NothingToDo,
+    NothingUsable,
+    PacelineError,
+    ProviderError,
+    SinkError,
+    UnsafeRedis,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """Exit codes. A contract: scripts branch on them."""
+
+    DONE = 0  # everything succeeded
+    FAILURES = 1  # finished, with failures above the tolerance
+    USAGE = 2  # the command was called wrongly
+    RUNNING = 3  # still running
+    HELD = 4  # a person must decide
+    NOTHING_USABLE = 5  # no file passed the checks
+    CONFIG = 6  # configuration or credentials
+    PROVIDER_DOWN = 7  # the provider can't be reached
+    NOTHING_TO_DO = 9  # the file set is empty
+    DETACHED = 130  # Ctrl-C; the batch is as it was
+
+
+_OF_ERRORS: tuple[tuple[type[PacelineError], Exit], ...] = (
+    (NothingToDo, Exit.NOTHING_TO_DO),
+    (NothingUsable, Exit.NOTHING_USABLE),
+    (ConfigError, Exit.CONFIG),
+    (UnsafeRedis, Exit.CONFIG),
+    (Blocked, Exit.CONFIG),
+    (ProviderError, Exit.PROVIDER_DOWN),
+    (UsageError, Exit.USAGE),
+    (SinkError, Exit.USAGE),
+    (LedgerError, Exit.USAGE),
+)
+
+
+def exit_of(error: PacelineError) -> Exit:
+    """Return the exit code of an error."""
+    return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.USAGE)
+
+
+def exit_of_summary(summary: dict[str, Any]) -> Exit:
+    """Return the exit code that a batch's summary amounts to."""
+    submissions, files = summary["submissions"], summary["files"]
+    if summary["state"] == "complete":
+        if not submissions["total"]:
+            return Exit.NOTHING_USABLE if files["skipped"] else Exit.NOTHING_TO_DO
+        return Exit.FAILURES if files["failed"] or files["cancelled"] else Exit.DONE
+    waiting = submissions["total"] - submissions["exported"] - submissions["held"]
+    return Exit.HELD if submissions["held"] and not waiting else Exit.RUNNING

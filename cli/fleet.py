@@ -1,0 +1,179 @@
+"""Starts what a batch needs to move, Redis and workers, and keeps it alive for as long as its owner lives.
+
+The owner is the command that got the fleet's lock first; others only use what is there, and take over when the owner
+goes. Workers hold one end of a pipe whose other end only the owner has: when it dies, however it dies, they stop.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from config.embedded import EmbeddedServer
+from config.leftovers import remove_pid, write_pid
+from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
+from config.schema import Settings
+from config.services import Services
+from paceline.errors import ConfigError
+
+STOP_S = 30.0
+"""For workers to finish the uploads under way; what takes longer is reconciled by the next command."""
+
+RESTARTS_A_MINUTE = 5
+"""A worker that dies more often than this isn't started again: something is wrong that a person must see."""
+
+
+def start_redis(settings: Settings) -> EmbeddedServer | None:
+    """Start (or join) the embedded server; None where one is configured. Raises `ConfigError`."""
+    if settings.redis_url is not None:
+        return None
+    server = EmbeddedServer(settings.home)
+    server.start()
+    return server
+
+
+@dataclass
+class _Worker:
+    name: str
+    role: str
+    threads: int
+    process: subprocess.Popen[bytes]
+    deaths: list[float] = field(default_factory=list)
+
+
+class Fleet:
+    """The workers of one `home`. Use from one thread; `tick()` every second or so."""
+
+    def __init__(self, settings: Settings, services: Services, *, accounts: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._services = services
+        self._accounts = accounts
+        self._lock: int | None = None
+        self._pipe: tuple[int, int] | None = None
+        self._workers: list[_Worker] = []
+        self._checked_at = 0.0
+        self.dead: list[str] = []
+
+    @property
+    def owned(self) -> bool:
+        """True if this process supervises the workers."""
+        return bool(self._workers)
+
+    def tick(self) -> None:
+        """Start workers if nobody else does, restart those that died. Raises `ConfigError` for one that keeps dying."""
+        if not self._workers:
+            if time.monotonic() - self._checked_at > 1.0:
+                self._checked_at = time.monotonic()
+                if not self._served() and self._try_lock():
+                    self._start()
+            return
+        for worker in self._workers:
+            if worker.process.poll() is not None:
+                self._restart(worker)
+
+    def _served(self) -> bool:
+        """Tell whether live workers read every queue we need.
+
+        On an embedded server the lock alone decides: signs of life outlive their worker by some seconds.
+        """
+        if self._settings.redis_url is None:
+            return False
+        wanted = {CONTROL_QUEUE, EXPORT_QUEUE, *(submit_queue(account) for account in self._accounts)}
+        for sign in self._services.views.workers():
+            queues = sign.get("queues")
+            wanted -= set(queues) if isinstance(queues, list) else set()
+        return not wanted
+
+    def _try_lock(self) -> bool:
+        path = self._settings.home / "run" / "fleet.lock"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        return True
+
+    def _start(self) -> None:
+        self._pipe = os.pipe()
+        for number in range(1, self._settings.workers + 1):
+            self._add(f"worker-{number}", "upload", self._settings.upload_threads)
+        self._add(f"worker-{self._settings.workers + 1}", "rest", self._settings.control_threads)
+
+    def _add(self, name: str, role: str, threads: int) -> None:
+        self._workers.append(_Worker(name, role, threads, self._spawn(name, role, threads)))
+
+    def _spawn(self, name: str, role: str, threads: int) -> subprocess.Popen[bytes]:
+        assert self._pipe is not None
+        command = [sys.executable, "-m", "cli.main", "worker", "--role", role, "--threads", str(threads)]
+        command += ["--name", name, "--owner-fd", str(self._pipe[0])]
+        environment = {**os.environ, "PACELINE_HOME": str(self._settings.home)}
+        with self._open_log(name) as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=(self._pipe[0],),
+                start_new_session=True,  # Ctrl-C is for the owner, who lets uploads finish
+            )
+        write_pid(self._settings.home, name, process.pid)
+        return process
+
+    def log_path(self, name: str) -> Path:
+        """Name a worker's log file."""
+        return self._settings.home / "log" / f"{name}.log"
+
+    def _open_log(self, name: str) -> IO[bytes]:
+        path = self.log_path(name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
+
+    def _restart(self, worker: _Worker) -> None:
+        """Start a dead worker again. Its submissions needn't wait for their leases: the sender is surely gone."""
+        self.dead.append(f"{_host()}:{worker.process.pid}")
+        now = time.monotonic()
+        worker.deaths = [at for at in worker.deaths if now - at < 60] + [now]
+        if len(worker.deaths) > RESTARTS_A_MINUTE:
+            raise ConfigError(f"worker {worker.name} keeps ending; its last words are in {self.log_path(worker.name)}")
+        worker.process = self._spawn(worker.name, worker.role, worker.threads)
+
+    def kill(self) -> None:
+        """End the workers at once, from another thread than the one in `stop`."""
+        for worker in list(self._workers):
+            if worker.process.poll() is None:
+                worker.process.kill()
+
+    def stop(self) -> None:
+        """Stop the workers that this process started; uploads under way are finished."""
+        deadline = time.monotonic() + STOP_S
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            remove_pid(self._settings.home, worker.name, worker.process.pid)
+        self._workers.clear()
+        for descriptor in (*(self._pipe or ()), *([self._lock] if self._lock is not None else [])):
+            os.close(descriptor)
+        self._pipe = self._lock = None
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()

@@ -1,0 +1,58 @@
+"""One request before thousands: is the key good, the provider there, the agent known?"""
+
+from __future__ import annotations
+
+import time
+
+from cli.target import Target
+from config.services import Services, open_provider
+from paceline.errors import (
+    AccessDenied,
+    AgentUnknown,
+    ConfigError,
+    CredentialsError,
+    NoCredit,
+    ProviderError,
+    Throttled,
+)
+from paceline.model import EndpointClass
+from paceline.providers.base import AgentInfo
+
+TRIES = 3
+PAUSE_S = 1.0
+
+
+def check_agent(target: Target, services: Services) -> AgentInfo:
+    """Look the agent up, with the account's pace.
+
+    Raises `CredentialsError` for a missing or refused key, `ConfigError` for an unknown agent, `ProviderError` where
+    the provider can't be reached in three tries.
+    """
+    account = target.account
+    account.key()
+    provider = open_provider(account, target.settings)
+    rate = account.rates[EndpointClass.GET]
+    for attempt in range(1, TRIES + 1):
+        while (wait_s := services.limiter.take(account.name, EndpointClass.GET, rate)) > 0:
+            time.sleep(min(wait_s, PAUSE_S))
+        try:
+            return provider.describe_agent(target.spec.agent)
+        except AccessDenied as error:
+            raise CredentialsError(
+                f"{account.url} refuses the key in {account.key_env} ({error.http_status}); correct it and run again"
+            ) from error
+        except AgentUnknown as error:
+            raise ConfigError(
+                f"{account.url} has no agent {target.spec.agent} (or the key may not use it); check --agent"
+            ) from error
+        except NoCredit as error:
+            raise ConfigError(f"account {account.name} has no credit left; add some and run again") from error
+        except Throttled as error:
+            services.limiter.close(account.name, EndpointClass.GET, rate, seconds=error.retry_after_s, why="throttled")
+        except ProviderError as error:
+            if attempt == TRIES:
+                raise type(error)(
+                    f"{account.url} can't be used now: {error}; nothing was sent, try again later"
+                ) from error
+            time.sleep(PAUSE_S)
+    raise ConfigError(f"{account.url} refuses every request for now (429); try again in a few minutes")

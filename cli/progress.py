@@ -1,0 +1,169 @@
+"""Show how a batch goes on: a live panel on a terminal, a plain line now and then elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paceline.limiter import PaceView
+
+PLAIN_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What there is to show: the batch's summary, the pace of its account, what it waits for (None: nothing special)."""
+
+    summary: dict[str, Any]
+    pace: PaceView
+    planning: bool
+    waiting_for: str | None
+
+
+class Progress(Protocol):
+    """Something that shows moments."""
+
+    def show(self, moment: Moment) -> None:
+        """Show a moment; may leave it out if the last one was just shown."""
+
+    def close(self) -> None:
+        """Leave the screen as it should stay."""
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for people: 8 s, 2 min 05 s, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def per_minute(pace: PaceView) -> str:
+    """Write the pace now against the pace allowed, per window as the limit is written."""
+    limit = pace.learned if pace.learned is not None else pace.rate.limit
+    return f"{min(pace.used, limit)}/{limit} in {pace.rate.window_s:g} s"
+
+
+def in_flight(summary: dict[str, Any]) -> int:
+    """Count the submissions that a provider is busy with, as far as we know."""
+    states = summary["submissions"]
+    return int(states["submitting"] + states["uncertain"] + states["running"])
+
+
+def plain_line(moment: Moment) -> str:
+    """Write a moment as one line."""
+    summary = moment.summary
+    files, states = summary["files"], summary["submissions"]
+    done = files["total"] - files["pending"]
+    parts = [
+        f"{done}/{files['total']}{'+' if moment.planning else ''} files",
+        f"{states['exported']}/{states['total']}{'+' if moment.planning else ''} submissions",
+        f"{in_flight(summary)} in flight",
+        f"pace {per_minute(moment.pace)}",
+    ]
+    if files["failed"]:
+        parts.append(f"{files['failed']} failed")
+    if states["held"]:
+        parts.append(f"{states['held']} held")
+    if summary["credits"] is not None:
+        parts.append(f"{summary['credits']:g} credits")
+    if summary["eta_seconds"]:
+        parts.append(f"about {duration(summary['eta_seconds'])} left")
+    if moment.waiting_for:
+        parts.append(moment.waiting_for)
+    return " · ".join(parts)
+
+
+class PlainProgress:
+    """A line every few seconds, and whenever what it waits for changes."""
+
+    def __init__(self, every_s: float = PLAIN_EVERY_S) -> None:
+        import click
+
+        self._echo = click.echo
+        self._every_s = every_s
+        self._shown_at = 0.0
+        self._waiting_for: str | None = None
+        self._line = ""
+
+    def show(self, moment: Moment) -> None:
+        """Write a line, if it is time."""
+        now = time.monotonic()
+        if now - self._shown_at < self._every_s and moment.waiting_for == self._waiting_for:
+            return
+        line = plain_line(moment)
+        self._shown_at, self._waiting_for = now, moment.waiting_for
+        if line != self._line:
+            self._line = line
+            self._echo(line, err=True)
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+class LiveProgress:
+    """A panel that updates in place."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._title = title
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def show(self, moment: Moment) -> None:
+        """Draw the panel anew."""
+        self._live.update(_panel(self._title, moment))
+
+    def close(self) -> None:
+        """Remove the panel: what stays is the closing summary."""
+        self._live.stop()
+
+
+def _panel(title: str, moment: Moment) -> Any:
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    summary = moment.summary
+    files, states = summary["files"], summary["submissions"]
+    done = files["total"] - files["pending"]
+    head = Table.grid(expand=True, padding=(0, 1))
+    head.add_column(ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    share = f"{done:,} of {files['total']:,}{'+' if moment.planning else ''} files"
+    head.add_row(ProgressBar(total=max(files["total"], 1), completed=done), share)
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    shown = [f"{number:,} {state}" for state, number in states.items() if state != "total" and number]
+    rows.add_row("submissions", " · ".join(shown) or "none yet")
+    rows.add_row("pace", f"{per_minute(moment.pace)} allowed" + (" (learned)" if moment.pace.learned else ""))
+    rows.add_row("in flight", f"{in_flight(summary):,}")
+    left = f"{duration(summary['eta_seconds'])} left" if summary["eta_seconds"] else "…"
+    rows.add_row("time", f"{duration(summary['seconds'])} gone · {left}")
+    if summary["credits"] is not None:
+        rows.add_row("credits", f"{summary['credits']:,g}")
+    failed = files["failed"] + files["cancelled"]
+    if failed or files["skipped"]:
+        rows.add_row("not done", f"{failed:,} failed · {files['skipped']:,} skipped")
+    body: list[Any] = [head, rows]
+    if moment.waiting_for:
+        body.append(Text(moment.waiting_for, style="yellow"))
+    return Panel(Group(*body), title=Text(title), title_align="left", border_style="cyan")
+
+
+def open_progress(title: str) -> Progress:
+    """Return what fits stderr: live on a terminal, plain elsewhere."""
+    import os
+    import sys
+
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return LiveProgress(title)
+    return PlainProgress()

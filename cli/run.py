@@ -1,0 +1,148 @@
+"""`paceline run`: the main job, from a pile of files to results."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.exits import Exit, exit_of_summary
+from cli.follow import Interrupted, follow
+from cli.session import session
+from cli.target import Target, make_target, target_options, to_option
+from config.services import Services
+from config.settings import load_settings
+from paceline.errors import AccessDenied, NoCredit, NothingToDo, UsageError
+from paceline.sinks.registry import check_writable
+from paceline.summary import summarize
+from paceline.views import BatchView
+
+
+@click.command("run")
+@target_options
+@to_option(required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def command(
+    source: str,
+    agent: str,
+    to: tuple[str, ...],
+    files_per_run: int | None,
+    name: str,
+    priority: int,
+    as_json: bool,
+) -> int:
+    """Plan, submit, follow and export SOURCE, a folder or a file.
+
+    Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
+    nothing.
+    """
+    settings = load_settings()
+    target = make_target(
+        settings, source, agent=agent, to=to, files_per_run=files_per_run, name=name, priority=priority
+    )
+    interrupted = Interrupted()
+    with interrupted.watching(), session(settings) as services:
+        batch = services.views.find_batch(target.spec.batch_id())
+        if batch is not None and batch.closed:
+            return _already(services, batch, as_json)
+        prepare(target, services, batch)
+        ending = follow(target, services, interrupted)
+    if as_json:
+        click.echo(json.dumps(ending.summary, indent=2))
+    _say_how_it_ended(ending.exit, ending.summary, ending.batch, target, plain=not as_json)
+    return ending.exit
+
+
+def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
+    """Check everything that can be checked before money is spent, then register the batch (or find it)."""
+    from cli.preflight import check_agent
+    from producers.enqueue import open_batch
+    from producers.sources import walk
+
+    if batch is None:
+        if next(iter(walk(target.source.location, exclude=target.exclude)), None) is None:
+            raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
+        for folder in target.spec.to:
+            check_writable(folder, target.spec.batch_id())
+            refuse_lost_ledger(folder, target)
+    check_agent(target, services)
+    opened, _ = open_batch(services.ledger, services.views, target.spec, target.manifest)
+    for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):
+        # The agent has just answered under this key: what paused the account has been mended.
+        services.ledger.resume(target.account.name, reason=reason)
+    services.ledger.resume(target.account.name, batch=opened.id, reason="source_unreachable")
+    return opened
+
+
+def refuse_lost_ledger(folder: str, target: Target) -> None:
+    """Refuse to pay again for a batch whose output is there but whose ledger isn't. Raises `UsageError`."""
+    parts = Path(folder) / "parts"
+    begun = (Path(folder) / "manifest.jsonl").exists() or (parts.is_dir() and any(parts.iterdir()))
+    if begun:
+        raise UsageError(
+            f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
+            f" PACELINE_REDIS_URL; use that one, or choose another --to to pay for {target.source.location!r} again"
+        )
+
+
+def _already(services: Services, batch: BatchView, as_json: bool) -> int:
+    summary = summarize(batch, services.views.now_ms())
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        click.echo(f"Batch {batch.id} is complete already; nothing was sent, nothing was paid.", err=True)
+        print_summary(summary, batch)
+        click.echo("Files added since aren't part of it: another --to or --name makes a new batch.", err=True)
+    return exit_of_summary(summary)
+
+
+def _say_how_it_ended(code: Exit, summary: dict[str, Any], batch: BatchView, target: Target, *, plain: bool) -> None:
+    again = shlex.join(["paceline", *sys.argv[1:]])
+    if code in (Exit.DONE, Exit.FAILURES, Exit.NOTHING_USABLE):
+        if plain:
+            print_summary(summary, batch)
+        return
+    states = summary["submissions"]
+    done = f"{states['exported']} of {states['total']} submissions are done"
+    match code:
+        case Exit.DETACHED:
+            click.echo(f"Detached from batch {batch.id}: {done}, nothing is lost.", err=True)
+            click.echo(f"Come back with:  {again}", err=True)
+        case Exit.HELD:
+            click.echo(f"Batch {batch.id}: {done}, {states['held']} are held until a person decides.", err=True)
+            click.echo(f"See them with:  paceline status {batch.id}", err=True)
+        case Exit.CONFIG:
+            click.echo(f"Batch {batch.id} stopped: {done}, nothing is lost.", err=True)
+            click.echo(f"Mend the cause above, then:  {again}", err=True)
+
+
+def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
+    """Print what a batch came to, for people."""
+    from cli.progress import duration
+
+    files, states, requests = summary["files"], summary["submissions"], summary["requests"]
+    lines = [
+        ("files", _counts(files, ("succeeded", "failed", "cancelled", "skipped"))),
+        ("runs", f"{summary['runs_accepted']:,} for {states['total']:,} submissions"),
+        ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
+        ("refused 429", f"{requests['rejected_429']:,}"),
+        ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
+        ("time", duration(summary["seconds"])),
+    ]
+    if summary["duplicate_runs"]:
+        lines.append(("DUPLICATES", f"{summary['duplicate_runs']} extra runs: paceline status {batch.id}"))
+    if batch.reasons:
+        lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
+    lines += [("results", folder) for folder in batch.to]
+    click.echo(f"Batch {batch.name or batch.id} is {summary['state']}")
+    for label, text in lines:
+        click.echo(f"  {label:<12} {text}")
+
+
+def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:
+    shown = [f"{files[name]:,} {name}" for name in names if files[name] or name == "succeeded"]
+    return " · ".join(shown) + f" of {files['total']:,}"

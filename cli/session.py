@@ -1,0 +1,47 @@
+"""What a verb needs to talk to the ledger: settings, Redis, services, and a clean end to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cli.fleet import start_redis
+from config.connections import check_redis
+from config.schema import Settings
+from config.services import Services, open_services
+from config.settings import load_settings
+from paceline.errors import UnknownBatch
+from paceline.views import BatchView, Views
+
+
+@contextmanager
+def session(settings: Settings | None = None) -> Iterator[Services]:
+    """Open the services; an embedded server that this starts ends with it, unless others use it by then.
+
+    Raises `ConfigError` or `UnsafeRedis` before anything is done.
+    """
+    chosen = settings or load_settings()
+    server = start_redis(chosen)
+    try:
+        services = open_services(chosen)
+        if server is None:
+            check_redis(services.redis, chosen.allow_unsafe_redis)
+        yield services
+        services.redis.close()
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def pick_batch(views: Views, text: str) -> BatchView:
+    """Find a batch by id, by the beginning of its id, or by name. Raises `UnknownBatch` that says what there is."""
+    ids = views.batch_ids()
+    hits = [batch for batch in ids if batch == text] or [batch for batch in ids if batch.startswith(text)]
+    if not hits:
+        named = [view for view in map(views.find_batch, ids) if view is not None and view.name == text]
+        hits = [view.id for view in named]
+    if len(hits) > 1:
+        raise UnknownBatch(f"{text!r} means several batches: {', '.join(hits[:5])}; write more of the id")
+    if not hits:
+        raise UnknownBatch(f"no batch {text!r}; `paceline list` shows all of them")
+    return views.batch(hits[0])

@@ -1,0 +1,72 @@
+"""`paceline worker`: one Celery worker in the foreground, reading the queues of a role."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import click
+
+from cli.exits import Exit
+
+OWNER_GONE_S = 30.0
+"""For a worker whose owner died: to finish what is under way, before it is ended the hard way."""
+
+
+@click.command("worker")
+@click.option(
+    "--role",
+    type=click.Choice(["upload", "control", "export", "rest", "all"]),
+    default="all",
+    show_default=True,
+    help="Which queues to read; rest is control and export.",
+)
+@click.option("--threads", type=click.IntRange(1, 256), help="Steps at once; default: as the settings say.")
+@click.option("--name", default="", help="Name in Flower and in logs.")
+@click.option("--owner-fd", type=int, hidden=True, help="Stop when the other end of this pipe is closed.")
+def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> None:
+    """Run one worker in the foreground."""
+    from config.connections import check_redis, connect
+    from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, queue_names
+    from config.settings import load_settings
+
+    settings = load_settings()
+    check_redis(connect(settings), settings.allow_unsafe_redis)
+    if owner_fd is not None:
+        _stop_with(owner_fd)
+    queues = (
+        (CONTROL_QUEUE, EXPORT_QUEUE) if role == "rest" else queue_names(settings.accounts, role)  # type: ignore[arg-type]  # click has checked it
+    )
+    most = {"upload": settings.upload_threads, "all": settings.upload_threads + settings.control_threads}
+    from worker.app import app
+
+    worker = app.Worker(
+        hostname=f"{name or role}-{os.getpid()}@%h",
+        queues=list(queues),
+        concurrency=threads or most.get(role, settings.control_threads),
+        pool="threads",
+        loglevel=settings.log_level.upper(),
+        without_mingle=True,  # a second at every start, for revocations we don't use
+        without_gossip=True,
+        quiet=True,
+    )
+    worker.start()
+    sys.exit(int(worker.exitcode or Exit.DONE))
+
+
+def _stop_with(owner_fd: int) -> None:
+    """Stop this process when the owner's end of the pipe closes: warmly first, then for good."""
+
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(owner_fd, 512):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(OWNER_GONE_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="paceline-owner", daemon=True).start()

@@ -1,0 +1,113 @@
+"""Writes `docs/settings.md` from the settings themselves: `python -m config.docs > docs/settings.md`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from config.accounts import KOLENA_WAITS, RATES, SIZES, URLS, Account, Limits
+from config.names import Way, variable_of, written_toml
+from config.schema import GROUPS
+
+_HEAD = """\
+# Settings
+
+Nothing has to be set but a key:
+
+```sh
+export KOLENA_API_KEY=…          # gives the account `kolena`
+paceline run invoices/ --agent kolena:42 --to out
+```
+
+Everything else has a default. To change one, write it into `paceline.toml` in the current folder (or in the file that
+`PACELINE_CONFIG` names):
+
+```toml
+settle_seconds = 60
+redis_url = "redis://redis.internal:6379/0"
+
+[accounts.kolena]
+tier = "enterprise"
+[accounts.kolena.limits]
+add = "40/60s"
+
+[accounts.archive]               # a second key of the same provider
+provider = "kolena"
+key_env = "ARCHIVE_KOLENA_KEY"   # the name of the variable, never the key
+```
+
+or set the variable beside it in the tables, which wins over the file. An empty variable counts as unset. A name that
+doesn't exist is an error with a hint, in the file and in the environment, and nothing starts. All times are seconds.
+
+*Made from the code by `python -m config.docs`; a test fails when this page is old.*
+"""
+
+_ACCOUNTS = """\
+## Accounts
+
+An account is a key at a provider, with its own limits. `KOLENA_API_KEY` gives the account `kolena`, `KINDO_API_KEY` the
+account `kindo`; `KOLENA_API_URL` and `KINDO_API_URL` move them to another address. More accounts are tables
+`[accounts.NAME]`, with names of a–z, 0–9, - and _; in variables NAME is written in capitals. **Keys** are read from the
+environment by the process that sends requests, at that moment, and are stored nowhere; a key in the file is refused.
+"""
+
+_RATES = """\
+### Limits
+
+Written `REQUESTS/WINDOW`: `"40/60s"`, `"40/min"`, `"600/1m"`. They hold for all workers together. Kolena publishes
+today only what `wait` starts from; the others stood on older pages or are careful guesses. A provider that answers 429
+is believed over all of them.
+"""
+
+
+def pages() -> str:
+    """Return the whole page as Markdown."""
+    groups = [f"## {group.__name__}\n\n{group.__doc__}\n\n{_table(group, ())}" for group in GROUPS]
+    accounts = f"{_ACCOUNTS}\n{_table(Account, ('accounts', 'NAME'))}"
+    limits = f"{_RATES}\n{_table(Limits, ('accounts', 'NAME', 'limits'))}"
+    return "\n".join([_HEAD, *groups, accounts, limits, _defaults()])
+
+
+def _table(model: type[BaseModel], above: Way) -> str:
+    rows = ["| setting | variable | default | |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if field.description:
+            way = (*above, name)
+            rows.append(f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "see below"
+    return "unset" if field.default is None else f"`{written_toml(field.default)}`"
+
+
+def _defaults() -> str:
+    return (
+        "\n".join(["### What a provider's accounts start from\n", "| | Kolena | Kindo |", "|---|---|---|", *_rows()])
+        + "\n"
+    )
+
+
+def _rows() -> Iterator[str]:
+    yield f"| `url` | {URLS['kolena']} | {URLS['kindo']} |"
+    yield "| `key_env` | `NAME_API_KEY` | `NAME_API_KEY` |"
+    waits = ", ".join(f"{rate} ({tier})" for tier, rate in KOLENA_WAITS.items())
+    for name in Limits.model_fields:
+        yield f"| `limits.{name}` | {RATES['kolena'].get(name, waits)} | {RATES['kindo'][name]} |"
+    for name in ("max_files", "max_file_bytes", "max_submission_bytes"):
+        kolena, kindo = (SIZES[provider].get(name) for provider in ("kolena", "kindo"))
+        yield f"| `{name}` | {_number(kolena)} | {_number(kindo)} |"
+
+
+def _number(value: int | None) -> str:
+    return "unset" if value is None else f"{value:,}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(pages())

@@ -1,0 +1,56 @@
+"""Sends wake-ups as Celery messages: ids only, each on the queue of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from config.celeryconfig import celery_settings
+from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
+from config.schema import Settings
+from paceline.model import Follow, Step, batch_of
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+TASKS = {step: f"paceline.{step.value}" for step in Step}
+"""The name of the task that carries out each step; its one argument is the step's key."""
+
+_SOON_S = 0.01
+"""A countdown shorter than this is none: holding such a message back costs more than it saves."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return a Celery application with our configuration and no tasks."""
+    from celery import Celery
+
+    app = Celery("paceline", set_as_current=False)
+    app.conf.update(celery_settings(settings))
+    return app
+
+
+class Messenger:
+    """Sends wake-ups. Losing one costs time only, so nothing here waits for Redis longer than its socket does."""
+
+    def __init__(self, app: Celery, place: Callable[[str], tuple[str, str]]) -> None:
+        self._app = app
+        self._place = place
+
+    def send(self, follows: Iterable[Follow]) -> None:
+        """Send messages; a submission's message carries its id as the task's, so that its result is found under it."""
+        for follow in follows:
+            options: dict[str, Any] = {"queue": self._queue(follow), "ignore_result": True}
+            if follow.step is Step.SUBMIT:
+                options["task_id"] = follow.key
+            if follow.countdown_s > _SOON_S:
+                options["countdown"] = follow.countdown_s
+            self._app.send_task(TASKS[follow.step], args=[follow.key], **options)
+
+    def _queue(self, follow: Follow) -> str:
+        match follow.step:
+            case Step.SUBMIT:
+                return submit_queue(self._place(batch_of(follow.key))[0])
+            case Step.EXPORT:
+                return EXPORT_QUEUE
+            case _:
+                return CONTROL_QUEUE

@@ -1,0 +1,141 @@
+"""Builds the library's objects from the settings: the one place where the two meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.connections import connect
+from config.schema import Settings
+from paceline.errors import ConfigError, SourceUnreachable, Unavailable
+from paceline.files import SourceRoot
+from paceline.ledger import Ledger
+from paceline.limiter import Limiter, PacePolicy
+from paceline.model import EndpointClass
+from paceline.providers.base import Provider
+from paceline.results import Results
+from paceline.scripts import Scripts
+from paceline.sinks.registry import open_sink
+from paceline.steps.context import Account, Context, Waits
+from paceline.views import Views
+
+if TYPE_CHECKING:
+    import redis
+
+    from config.accounts import Account as AccountSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The state in Redis, for one process. Make it after a fork; thread-safe."""
+
+    settings: Settings
+    redis: redis.Redis
+    ledger: Ledger
+    limiter: Limiter
+    views: Views
+
+
+def open_services(settings: Settings) -> Services:
+    """Open the ledger and its company. Connects at the first use."""
+    client = connect(settings)
+    scripts = Scripts(client)
+    policy = pace_policy(settings)
+    ledger = Ledger(client, scripts, policy)
+    return Services(settings, client, ledger, Limiter(client, scripts, policy), Views(client))
+
+
+def pace_policy(settings: Settings) -> PacePolicy:
+    """Return how permits are granted. The embedded server syncs every write, so it forgets none when it restarts."""
+    return PacePolicy(
+        permit_life_s=settings.permit_life_seconds,
+        margin_s=settings.pace_margin_seconds,
+        retry_after_longest_s=settings.retry_after_longest_seconds,
+        durable=settings.redis_url is None,
+    )
+
+
+def waits(settings: Settings) -> Waits:
+    """Return the steps' waiting times."""
+    return Waits(
+        settle_s=settings.settle_seconds,
+        hold_after_s=settings.hold_after_seconds,
+        first_poll_s=settings.poll_first_seconds,
+        not_found_grace_s=settings.not_found_grace_seconds,
+        run_limit_s=settings.run_limit_seconds,
+        upload_base_s=settings.upload_base_seconds,
+        upload_bytes_per_s=settings.upload_bytes_per_second,
+        lease_extra_s=settings.lease_extra_seconds,
+        release_lease_s=settings.release_lease_seconds,
+        rescue_grace_s=settings.rescue_grace_seconds,
+        feed_window=settings.feed_window,
+    )
+
+
+def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter | None = None) -> Provider:
+    """Return the adapter of an account. Raises `ConfigError` for a provider this version doesn't speak to.
+
+    With a limiter, every further page of a list takes a permit too.
+    """
+    if account.provider != "kolena":
+        raise ConfigError(f"account {account.name}: provider {account.provider} is not supported yet; kolena is")
+    from paceline.providers.http import HttpPolicy
+    from paceline.providers.kolena import Kolena
+
+    policy = HttpPolicy(
+        connect_s=settings.connect_seconds,
+        read_s=settings.read_seconds,
+        write_s=settings.write_seconds,
+        answer_bytes=settings.answer_bytes,
+    )
+
+    def take_another(endpoint: EndpointClass) -> None:
+        if limiter is not None and limiter.take(account.name, endpoint, account.rates[endpoint]) > 0:
+            raise Unavailable(f"no permit for another {endpoint} request now")
+
+    return Kolena(
+        account.url,
+        account.key,
+        policy=policy,
+        size_limits=account.size_limits,
+        rates=account.rates,
+        before_further_request=take_another,
+    )
+
+
+def reach_source(location: str) -> SourceRoot:
+    """Open a batch's source root. Raises `SourceUnreachable` where this machine doesn't have it."""
+    if not Path(location).exists():
+        raise SourceUnreachable(f"{location!r} is not there on {socket.gethostname()}: mount it", path=location)
+    return SourceRoot(location)
+
+
+def open_context(services: Services, results: Results, log: logging.Logger) -> Context:
+    """Return what the steps of a worker process need, with every account whose provider this version speaks to."""
+    settings = services.settings
+    accounts = {}
+    for name, account in settings.accounts.items():
+        if account.provider == "kolena":
+            provider = open_provider(account, settings, services.limiter)
+            accounts[name] = Account(name, provider, account.rates)
+    return Context(
+        ledger=services.ledger,
+        limiter=services.limiter,
+        views=services.views,
+        results=results,
+        accounts=accounts,
+        source=reach_source,
+        sink=open_sink,
+        waits=waits(settings),
+        worker=worker_name(),
+        log=log,
+    )
+
+
+def worker_name() -> str:
+    """Name this process among all workers: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,90 @@
+"""Plan a batch into the ledger while its source is still being listed, so that work starts at once.
+
+The manifest is made durable before the ledger hears of a submission: what is registered can always be read. Killed at
+any moment, the same call goes on behind the last registered submission.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from paceline.ledger import Ledger
+from paceline.manifest import ManifestWriter
+from paceline.model import BatchSpec, Follow, PlannedSubmission, SizeLimits, SkippedFile
+from paceline.replies import Moved
+from paceline.views import BatchView, Views
+from producers.planning import plan_entries, resume_from
+from producers.sources import Source
+
+FLUSH_S = 0.2
+"""A disk sync covers what was listed in this time: a second per thousand would be paid for one each."""
+
+Send = Callable[[Iterable[Follow]], None]
+
+
+def open_batch(ledger: Ledger, views: Views, spec: BatchSpec, manifest: str) -> tuple[BatchView, bool]:
+    """Register the batch, or find it; the second value tells whether it is new."""
+    new = ledger.open_batch(spec, manifest=manifest)
+    return views.batch(spec.batch_id()), new
+
+
+def enqueue(
+    ledger: Ledger,
+    batch: BatchView,
+    source: Source,
+    limits: SizeLimits,
+    send: Send,
+    *,
+    exclude: Collection[str] = (),
+    stopped: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Plan what isn't planned yet. Returns True when the listing is complete, False if `stopped` said so before.
+
+    Raises `ManifestBusy` while another process plans the same batch.
+    """
+    if batch.listed:
+        return True
+    with ManifestWriter(batch.manifest, batch.id, batch.manifest_bytes) as writer:
+        resume = resume_from(batch.manifest, batch.manifest_bytes, batch.total)
+        plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
+        for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume):
+            plan.add(entry)
+            if stopped():
+                plan.register()
+                return False
+        plan.register()
+        follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
+        send([follow] if follow else [])
+    return True
+
+
+class _Plan:
+    """Entries written to the manifest and not registered yet."""
+
+    def __init__(self, ledger: Ledger, batch: str, writer: ManifestWriter, send: Send, skipped: int) -> None:
+        self.skipped = skipped
+        self._ledger = ledger
+        self._batch = batch
+        self._writer = writer
+        self._send = send
+        self._waiting: list[tuple[PlannedSubmission, int, int]] = []
+        self._synced_at = 0.0  # long ago: the very first submission is registered at once
+
+    def add(self, entry: PlannedSubmission | SkippedFile) -> None:
+        extent = self._writer.write(entry)
+        if isinstance(entry, SkippedFile):
+            self.skipped += 1
+            return
+        self._waiting.append((entry, extent.stop, self.skipped))
+        if time.monotonic() - self._synced_at > FLUSH_S:
+            self.register()
+
+    def register(self) -> None:
+        self._writer.flush()
+        for planned, length, skipped in self._waiting:
+            moved = self._ledger.plan(self._batch, planned, manifest_bytes=length, skipped=skipped)
+            if isinstance(moved, Moved) and moved.follow:
+                self._send([moved.follow])
+        self._waiting.clear()
+        self._synced_at = time.monotonic()

@@ -1,0 +1,42 @@
+"""One process's runner and messenger, made at first use, after any fork."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+
+from config.messages import Messenger
+from config.services import Services, open_context, open_services
+from config.settings import load_settings
+from paceline.model import Step
+from paceline.runner import Runner
+from worker.app import app
+from worker.results import CeleryResults
+
+log = logging.getLogger("paceline.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a worker process works with."""
+
+    services: Services
+    runner: Runner
+    messenger: Messenger
+
+    def carry(self, step: Step, key: str) -> None:
+        """Do one step and send what follows from it."""
+        self.messenger.send(self.runner.run(step, key))
+
+    def rescue(self) -> None:
+        """Restart what is overdue."""
+        self.messenger.send(self.runner.rescue())
+
+
+@cache
+def runtime() -> Runtime:
+    """Return this process's runtime."""
+    services = open_services(load_settings())
+    context = open_context(services, CeleryResults(app), log)
+    return Runtime(services, Runner(context), Messenger(app, services.ledger.place))
