@@ -57,14 +57,14 @@ class Planner(threading.Thread):
         self._target = target
         self._services = services
         self._messenger = messenger
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self.error: PacelineError | None = None
 
     def run(self) -> None:
         """Plan until done, stopped, or another process is found doing it."""
         from producers.enqueue import enqueue
 
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             batch = self._services.views.batch(self._target.spec.batch_id())
             try:
                 enqueue(
@@ -74,18 +74,18 @@ class Planner(threading.Thread):
                     self._target.limits,
                     self._messenger.send,
                     exclude=self._target.exclude,
-                    stopped=self._stop.is_set,
+                    stopped=self._stopping.is_set,
                 )
                 return
             except ManifestBusy:
-                self._stop.wait(1.0)  # another command plans it; if that one dies, we go on
+                self._stopping.wait(1.0)  # another command plans it; if that one dies, we go on
             except PacelineError as error:
                 self.error = error
                 return
 
     def stop(self) -> None:
         """Stop after the submission at hand."""
-        self._stop.set()
+        self._stopping.set()
         self.join(10.0)
 
 

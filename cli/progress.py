@@ -13,7 +13,7 @@ PLAIN_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What there is to show: the batch's summary, the pace of its account, what it waits for (None: nothing special)."""
+    """What there is to show: the batch's summary, its account's pace, what it waits for (None: nothing special)."""
 
     summary: dict[str, Any]
     pace: PaceView

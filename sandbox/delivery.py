@@ -15,6 +15,7 @@ from sandbox.exchange import Ended, Exchange
 from sandbox.fault_kinds import Stage
 
 _PIECE = b" " * 65_536
+_BLOCK = b" " * 1_048_576
 
 
 async def strike_at_head(exchange: Exchange) -> NoReturn:
@@ -128,23 +129,28 @@ async def _pad(exchange: Exchange, answer: Answer, n_bytes: int, *, chunked: boo
 
 
 def _bomb(body: bytes, n_bytes: int) -> bytes:
-    header, blocks, crc = _spaces(max(n_bytes - len(body), 0))
+    """Compress the body behind so many spaces that it becomes ``n_bytes`` again."""
+    padding = max(n_bytes - len(body), 0)
+    blocks, rest = divmod(padding, len(_BLOCK))
+    tail = b" " * rest + body
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    end = packer.compress(body) + packer.flush()
-    crc = zlib.crc32(body, crc)
-    size = (max(n_bytes - len(body), 0) + len(body)) & 0xFFFFFFFF
-    return header + blocks + end + crc.to_bytes(4, "little") + size.to_bytes(4, "little")
+    end = packer.compress(tail) + packer.flush()
+    checksum = zlib.crc32(tail, _checksum(blocks))
+    size = (padding + len(body)) & 0xFFFFFFFF
+    header = gzip.compress(b"", mtime=0)[:10]
+    return header + _packed_block() * blocks + end + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
 
 
-@lru_cache(maxsize=2)
-def _spaces(n_bytes: int) -> tuple[bytes, bytes, int]:
-    """Compress spaces, to be continued: the gzip header, complete deflate blocks, and the checksum so far."""
+@lru_cache
+def _packed_block() -> bytes:
+    """Compress a block so that copies of it can stand one behind the other: a full flush ends on a whole byte."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    blocks: list[bytes] = []
-    crc = 0
-    for start in range(0, n_bytes, len(_PIECE)):
-        piece = _PIECE[: min(len(_PIECE), n_bytes - start)]
-        crc = zlib.crc32(piece, crc)
-        blocks.append(packer.compress(piece))
-    blocks.append(packer.flush(zlib.Z_FULL_FLUSH))
-    return gzip.compress(b"", mtime=0)[:10], b"".join(blocks), crc
+    return packer.compress(_BLOCK) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+@lru_cache
+def _checksum(blocks: int) -> int:
+    checksum = 0
+    for _ in range(blocks):
+        checksum = zlib.crc32(_BLOCK, checksum)
+    return checksum

@@ -323,7 +323,10 @@ class _Exchange:
         """Follow the transport's events. What is raised at `…send_request_headers.started` stops it in time."""
         if event == "connection.connect_tcp.complete":
             self.connected = True
-            self.line.wire.attach(info["return_value"].get_extra_info("socket"))
+            try:
+                self.line.wire.attach(info["return_value"].get_extra_info("socket"))
+            except OSError as error:  # no descriptors left
+                raise httpx.ConnectError("no second handle on the connection") from error
         elif event.endswith(".send_request_headers.started"):
             self.deadline.check()
             self._gate()
@@ -338,6 +341,7 @@ class _Exchange:
             if left < 0:
                 raise _WrongLength
             yield chunk
+            self.body_sent = left == 0
         if left:
             raise _WrongLength
         self.body_sent = True

@@ -59,7 +59,7 @@ def test_what_is_no_limit_is_refused(text: str) -> None:
 
 @given(
     st.integers(1, 5),
-    st.lists(st.integers(0, 40).map(lambda tenths: tenths / 10), max_size=60),
+    st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), max_size=60),
     st.booleans(),
 )
 def test_no_window_lets_more_through_than_the_limit(count: int, gaps_s: list[float], refused_count: bool) -> None:

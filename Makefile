@@ -1,0 +1,70 @@
+# `make demo` and `make test` need Python 3.11 or later, make and a package registry; nothing else.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+LOCKS := requirements/demo.txt requirements/dev.txt
+
+.PHONY: help setup demo test check fix bench docs lock clean
+
+help:
+	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
+	@echo 'make test    the tests, as CI runs them'
+	@echo 'make check   formatting, types, import rules, docs'
+	@echo 'make fix     format and mend what can be mended by a tool'
+	@echo 'make bench   measure, and print tables'
+	@echo 'make docs    write the generated parts of the docs anew'
+	@echo 'make lock    lock the dependencies anew (needs uv)'
+
+setup: .venv/.dev
+
+demo: .venv/.demo
+	@$(BIN)/python -m cli.demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m docs.check
+
+fix: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks
+
+docs: .venv/.dev
+	$(BIN)/python -m docs.generate
+
+lock:
+	uv pip compile pyproject.toml --extra embedded --extra sandbox --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/demo.txt
+	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .bootstrap .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# A Debian without python3-venv makes no environments; virtualenv does, and can be had without touching the system.
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo 'paceline needs Python 3.11 or later; name one with: make PYTHON=/path/to/python'; exit 1; }
+	@$(PYTHON) -m venv .venv 2>/dev/null || { rm -rf .venv; \
+		$(PYTHON) -m pip install -q --target .bootstrap virtualenv && PYTHONPATH=.bootstrap $(PYTHON) -m virtualenv -q .venv; }
+
+# Everything comes from the lock with its hash; the project itself and its build backend without dependencies.
+.venv/.demo: .venv/bin/python requirements/demo.txt pyproject.toml
+	@test -e .venv/.dev || { echo 'Installing the dependencies …'; \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/demo.txt && \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .; }
+	@touch $@
+
+.venv/.dev: .venv/bin/python requirements/dev.txt pyproject.toml
+	@echo 'Installing the dependencies, with those for tests …'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@

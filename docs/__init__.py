@@ -1,0 +1,1 @@
+"""What keeps the documentation true: `python -m docs.generate` writes the generated parts, `docs.check` compares."""
