@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 # How long, and for how much, a client that was answered early may go on sending before it is cut off. Closing at once
 # would reset the connection, and a reset can overtake the answer.
-LINGER_S = 1.0
+LINGER_S = 3.0
 LINGER_BYTES = 16_000_000
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST

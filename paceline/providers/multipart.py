@@ -141,13 +141,13 @@ def _gathered(pieces: Iterable[bytes], least_bytes: int) -> Iterator[bytes]:
     small: list[bytes] = []
     size = 0
     for piece in pieces:
-        if len(piece) < least_bytes:
-            small.append(piece)
-            size += len(piece)
-        if small and (size >= least_bytes or len(piece) >= least_bytes):
+        if size >= least_bytes or (size and len(piece) >= least_bytes):
             yield b"".join(small)
             small, size = [], 0
         if len(piece) >= least_bytes:
             yield piece
-    if small:
+        else:
+            small.append(piece)
+            size += len(piece)
+    if size:
         yield b"".join(small)

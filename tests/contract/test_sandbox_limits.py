@@ -162,6 +162,9 @@ def test_a_refused_upload_is_answered_before_its_body_is_sent(sandbox: Sandbox) 
         upload.sendall(f"POST {RUNS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.key}\r\n".encode())
         upload.sendall(b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 6000000000\r\n\r\n")
         upload.sendall(b"x" * 100_000)
+        sandbox.wait("answered")
+        for _ in range(3):
+            upload.sendall(b"x" * 100_000)  # a connection closed too early would break here
         answer = b""
         while piece := upload.recv(65_536):  # ends with FIN, not with a reset
             answer += piece

@@ -102,13 +102,13 @@ def test_a_safe_server_passes() -> None:
 
 
 def test_a_server_without_append_only_file_is_refused() -> None:
-    with pytest.raises(UnsafeRedis, match="keeps no append-only file .* set appendonly yes"):
+    with pytest.raises(UnsafeRedis, match=r"keeps no append-only file .* set appendonly yes"):
         check({**SAFE, "aof_enabled": 0})
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
 def test_a_server_that_evicts_is_refused(policy: str) -> None:
-    with pytest.raises(UnsafeRedis, match="evicts keys .* set maxmemory-policy noeviction"):
+    with pytest.raises(UnsafeRedis, match=r"evicts keys .* set maxmemory-policy noeviction"):
         check({**SAFE, "maxmemory_policy": policy})
 
 

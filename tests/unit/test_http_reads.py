@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import subprocess
 import threading
 import time
@@ -261,19 +262,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if openssl is None:
         pytest.skip("openssl is not installed")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"],
-        check=True,
-        capture_output=True,
-    )
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(path)]
+    name = ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", f"{path}.crt"]
+    subprocess.run([openssl, "req", "-x509", *new_key, *name], check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
     return path
 
 
 def tls_server(certificate: Path, script: Script) -> RawServer:
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return RawServer(script, tls=context)
@@ -307,7 +303,7 @@ def test_the_deadline_holds_under_tls(certificate: Path) -> None:
 
 
 def test_a_missing_file_of_authorities_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match="missing.pem"):
+    with pytest.raises(ConfigError, match=r"missing\.pem"):
         Http("https://x.example", KEY, HttpPolicy(ca_file="/nowhere/missing.pem"))
 
 

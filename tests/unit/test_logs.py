@@ -37,7 +37,7 @@ def logging_to() -> Iterator[Writer]:
         logging.getLogger(name).setLevel(former)
 
 
-def record(event: str, **facts: object) -> logging.LogRecord:
+def record(event: str, /, **facts: object) -> logging.LogRecord:
     made = logging.makeLogRecord({"name": "paceline.ledger", "levelno": 20, "levelname": "INFO", "msg": event})
     made.created = 1795316400.25
     vars(made).update(facts)

@@ -1,0 +1,133 @@
+"""The shipped command as a person runs it: a subprocess with its own home, ended whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+FAST = {
+    "PACELINE_SETTLE_SECONDS": "2",
+    "PACELINE_RESCUE_SECONDS": "0.5",
+    "PACELINE_RESCUE_GRACE_SECONDS": "1",
+    "PACELINE_RELEASE_LEASE_SECONDS": "3",
+    "PACELINE_LEASE_EXTRA_SECONDS": "2",
+    "PACELINE_UPLOAD_BASE_SECONDS": "10",
+}
+"""Waiting times for tests."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command came to."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        """Parse stdout."""
+        return json.loads(self.stdout)
+
+
+class Paceline:
+    """Runs `paceline` with one home and environment; `with` it, so that `down` is run at the end."""
+
+    def __init__(self, folder: Path, *, url: str = "", key: str = "canary-key-5d1f0c", **settings: str) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PACELINE_", "KOLENA_", "KINDO_"))
+        }
+        self.environment: dict[str, str] = {**inherited, **FAST, "PACELINE_HOME": str(self.home)}
+        if url:
+            self.environment |= {"KOLENA_API_URL": url, "KOLENA_API_KEY": key}
+        self.environment |= {f"PACELINE_{name.upper()}": value for name, value in settings.items()}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Paceline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        self("down")
+
+    def __call__(self, *arguments: str, timeout_s: float = 120.0, extra: Mapping[str, str] | None = None) -> Result:
+        """Run to the end."""
+        process = self.start(*arguments, extra=extra)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"paceline {' '.join(arguments)} did not end in {timeout_s} s:\n{out}\n{err}") from None
+        return Result(process.returncode, out, err)
+
+    def start(self, *arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start in the background, in a process group of its own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **(extra or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    def interrupt(self, process: subprocess.Popen[str]) -> Result:
+        """Press Ctrl-C and wait for the end."""
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        return Result(process.returncode, out, err)
+
+    def pids(self, prefix: str) -> list[int]:
+        """Return the process ids in this home's pid files whose name begins so."""
+        found = []
+        for path in sorted((self.home / "run").glob(f"{prefix}*.pid")):
+            found += [int(path.read_text())] if path.exists() else []
+        return found
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
+    """Wait until a condition holds; return its value."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen in {timeout_s} s")
+        time.sleep(0.05)
+
+
+def make_files(folder: Path, number: int, *, size: int = 200) -> Path:
+    """Make files with distinct contents, some in a subfolder."""
+    (folder / "sub").mkdir(parents=True, exist_ok=True)
+    for n in range(number):
+        place = folder / "sub" if n % 5 == 0 else folder
+        (place / f"file-{n:04d}.txt").write_text(f"document {n}\n" + "word " * (size // 5))
+    return folder
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
