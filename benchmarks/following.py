@@ -46,7 +46,9 @@ def measure(size: Size) -> list[Table]:
 
 
 def _table(runs: int, seconds: str, ran: Ran, log: list[dict[str, Any]], delays: list[Delay]) -> Table:
-    table = Table("following", f'{runs} runs lasting {seconds} s, started as fast as "{RATE}" allows, followed to the end')
+    table = Table(
+        "following", f'{runs} runs lasting {seconds} s, started as fast as "{RATE}" allows, followed to the end'
+    )
     asked = sum(bool(entry["asked_run_ids"]) for entry in log)
     audits = sum(bool(entry["asked_external_ids"]) for entry in log)
     starts = sorted(entry["t"] for entry in log if entry["class"] == "add")
@@ -95,6 +97,8 @@ def _delays(ran: Ran, log: list[dict[str, Any]], ends: Mapping[str, float]) -> l
             file.readline()
             record = json.loads(file.readline())
         end = ends[record["external_id"]]
-        found = min(at for at, asked in questions if at >= end and int(record["run_id"]) in asked)
+        asked_at = [at for at, asked in questions if int(record["run_id"]) in asked]
+        # A run may end between the arrival of the last question and its answer: then that one found it.
+        found = min((at for at in asked_at if at >= end), default=asked_at[-1])
         delays.append(Delay(found - end, part.stat().st_mtime - found))
     return delays

@@ -5,6 +5,7 @@ A line is either judged (it has a target), a rival's (measured in the same run, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -80,5 +81,4 @@ def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that at least `share` (0 to 1) of them don't exceed; NaN of none."""
     if not values:
         return float("nan")
-    ordered = sorted(values)
-    return ordered[min(max(-(-len(ordered) * share // 1) - 1, 0), len(ordered) - 1).__int__()]
+    return sorted(values)[max(math.ceil(len(values) * share), 1) - 1]

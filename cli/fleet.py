@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,8 @@ from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
 from config.services import Services
 from paceline.errors import ConfigError
+from paceline.model import Follow
+from paceline.steps.rescuing import worker_died
 
 STOP_S = 30.0
 """For workers to finish the uploads under way; what takes longer is reconciled by the next command."""
@@ -49,12 +52,18 @@ class _Worker:
 
 
 class Fleet:
-    """The workers of one `home`. Use from one thread; `tick()` every second or so."""
+    """The workers of one `home`. Use from one thread; `tick()` every second or so.
 
-    def __init__(self, settings: Settings, services: Services, *, accounts: tuple[str, ...]) -> None:
+    A `standing` fleet starts its workers even where those of another machine serve every queue already.
+    """
+
+    def __init__(
+        self, settings: Settings, services: Services, *, accounts: tuple[str, ...], standing: bool = False
+    ) -> None:
         self._settings = settings
         self._services = services
         self._accounts = accounts
+        self._standing = standing
         self._lock: int | None = None
         self._pipe: tuple[int, int] | None = None
         self._workers: list[_Worker] = []
@@ -71,12 +80,24 @@ class Fleet:
         if not self._workers:
             if time.monotonic() - self._checked_at > 1.0:
                 self._checked_at = time.monotonic()
-                if not self._served() and self._try_lock():
+                if (self._standing or not self._served()) and self._try_lock():
                     self._start()
             return
         for worker in self._workers:
             if worker.process.poll() is not None:
                 self._restart(worker)
+
+    def report_deaths(self, send: Callable[[Iterable[Follow]], None]) -> None:
+        """Take what dead workers were sending for uncertain, and send the messages that follow.
+
+        One that fails, for want of Redis, is tried again by the next call.
+        """
+        while self.dead:
+            follows = worker_died(
+                self._services.ledger, self._services.views, self.dead[-1], self._settings.settle_seconds
+            )
+            send(follows)
+            self.dead.pop()
 
     def _served(self) -> bool:
         """Tell whether live workers read every queue we need.
@@ -114,7 +135,8 @@ class Fleet:
 
     def _spawn(self, name: str, role: str, threads: int) -> subprocess.Popen[bytes]:
         assert self._pipe is not None
-        command = [sys.executable, "-m", "cli.main", "worker", "--role", role, "--threads", str(threads)]
+        # -P: a file of the present folder named like a module of ours, `celery.py` say, must not be imported instead.
+        command = [sys.executable, "-P", "-m", "cli.main", "worker", "--role", role, "--threads", str(threads)]
         command += ["--name", name, "--owner-fd", str(self._pipe[0])]
         environment = {**os.environ, "PACELINE_HOME": str(self._settings.home)}
         with self._open_log(name) as log:

@@ -19,7 +19,6 @@ from paceline.errors import PacelineError
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
-from paceline.steps.rescuing import worker_died
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -154,9 +153,7 @@ def _watch(
     rate = target.account.rates[EndpointClass.ADD]
     while True:
         fleet.tick()
-        while fleet.dead:
-            settle_s = target.settings.settle_seconds
-            messenger.send(worker_died(services.ledger, services.views, fleet.dead.pop(), settle_s))
+        fleet.report_deaths(messenger.send)
         batch = services.views.batch(target.spec.batch_id())
         pace = services.limiter.view(target.account.name, EndpointClass.ADD, rate)
         summary = summarize(batch, services.views.now_ms(), rate)

@@ -39,9 +39,14 @@ class Target:
 
 def target_options(function: F) -> F:
     """Add the options that say what a batch is."""
+    agent = click.option("--agent", required=True, metavar="ACCOUNT:ID", help="Like kolena:42: who runs the files.")
+    return agent(file_set_options(function))
+
+
+def file_set_options(function: F) -> F:
+    """Add those of the options that don't say who runs the files."""
     options = [
         click.argument("source"),
-        click.option("--agent", required=True, metavar="ACCOUNT:ID", help="Like kolena:42: who runs the files."),
         click.option("--files-per-run", type=click.IntRange(1), metavar="N", help="Files in one run; default: 300."),
         click.option("--name", default="", help="A name for the batch; a different name is a different batch."),
         click.option("--priority", type=int, default=0, show_default=True, help="Higher goes first on an account."),

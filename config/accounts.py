@@ -107,7 +107,6 @@ class Account(Table):
     max_submission_bytes: int | None = Field(
         None, gt=0, description="bytes of one submission; unset where the provider states no total"
     )
-    upload_concurrency: int = Field(64, gt=0, description="uploads under way at once, over all workers")
 
     @model_validator(mode="before")
     @classmethod

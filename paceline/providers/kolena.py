@@ -267,7 +267,7 @@ def _groups(name: str, ids: Sequence[str]) -> Iterator[list[tuple[str, str]]]:
 
 def _check_page(page: _Page, number: int, pages: int, seen: set[str]) -> None:
     """Raise `Unavailable` unless this page continues the list of which the runs in `seen` are the pages so far."""
-    ids = [str(raw["run_id"]) for raw in page.runs if isinstance(raw, dict) and "run_id" in raw]
+    ids = [str(raw["run_id"]) for raw in page.runs if isinstance(raw, dict) and raw.get("run_id") is not None]
     if (page.page_number, page.total_pages) != (number, pages):
         raise Unavailable("the list changed between its pages")
     if pages > MAX_PAGES:

@@ -45,9 +45,7 @@ class Paceline:
         self.folder = folder
         self.home = folder / "home"
         inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PACELINE_", "KOLENA_", "KINDO_"))
+            name: value for name, value in os.environ.items() if not name.startswith(("PACELINE_", "KOLENA_", "KINDO_"))
         }
         self.environment: dict[str, str] = {**inherited, **FAST, "PACELINE_HOME": str(self.home)}
         if url:
@@ -75,7 +73,9 @@ class Paceline:
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            raise AssertionError(f"paceline {' '.join(arguments)} did not end in {timeout_s} s:\n{out}\n{err}") from None
+            raise AssertionError(
+                f"paceline {' '.join(arguments)} did not end in {timeout_s} s:\n{out}\n{err}"
+            ) from None
         return Result(process.returncode, out, err)
 
     def start(self, *arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

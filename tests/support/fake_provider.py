@@ -81,7 +81,9 @@ class FakeProvider:
         """List the runs with these external ids."""
         self._read("find", len(external_ids))
         wanted = set(external_ids)
-        return [self._view(run) for run in self.runs.values() if run.external_id in wanted and self._visible(run.run_id)]
+        return [
+            self._view(run) for run in self.runs.values() if run.external_id in wanted and self._visible(run.run_id)
+        ]
 
     def describe_agent(self, agent: str) -> AgentInfo:
         """Know every agent."""

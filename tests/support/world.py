@@ -75,7 +75,9 @@ class VirtualViews(Views):
 class World:
     """One account `fake`, one agent `7`, any number of batches."""
 
-    def __init__(self, redis: Redis | None = None, *, waits: Waits | None = None, pace: PacePolicy | None = None) -> None:
+    def __init__(
+        self, redis: Redis | None = None, *, waits: Waits | None = None, pace: PacePolicy | None = None
+    ) -> None:
         self.redis: Any = redis if redis is not None else fakeredis.FakeRedis()
         self.clock = START_S
         self._tick(0)

@@ -40,7 +40,7 @@ def settings_for(url: str, home: str = "/srv/state") -> Settings:
 
 
 def options(client: redis.Redis) -> dict[str, Any]:
-    return cast("dict[str, Any]", client.connection_pool.connection_kwargs)
+    return client.connection_pool.connection_kwargs
 
 
 # --- which server
@@ -69,7 +69,7 @@ def test_any_path_of_home_is_the_same_socket_for_redis_and_celery(home: str) -> 
     settings = settings_for("", home)
 
     assert options(connect(settings))["path"] == f"{home}/run/redis.sock"
-    assert "/" + _parse_url(celery_url(settings)).path == f"{home}/run/redis.sock"
+    assert f"/{_parse_url(celery_url(settings)).path}" == f"{home}/run/redis.sock"
 
 
 def test_a_password_is_not_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -317,9 +318,8 @@ class TestOthers:
             assert kolena.describe_agent("7") == AgentInfo("7", None)
 
     def test_an_unknown_agent_and_a_refused_key_are_told_apart(self) -> None:
-        with Service(answer(404, {"detail": "no"}), answer(403, {"detail": "no"})) as service:
-            with pytest.raises(AgentUnknown):
-                service.kolena().describe_agent("7")
+        with Service(answer(404, {"detail": "no"})) as service, pytest.raises(AgentUnknown):
+            service.kolena().describe_agent("7")
         with Service(answer(403, {"detail": "no"})) as service, pytest.raises(AccessDenied):
             service.kolena().describe_agent("7")
 
@@ -427,8 +427,11 @@ def test_no_answer_raises_anything_but_unavailable(
     kolena, say = mirror
     for value in (body, page(*runs), page(*runs, **body)):
         say(value)
-        for call in (kolena.ask, kolena.find, kolena.get):
-            try:
-                call("7", "5" if call == kolena.get else ["5"])  # type: ignore[operator]  # three signatures
-            except Unavailable:
-                pass
+        for call in (
+            lambda: kolena.ask("7", ["5"]),
+            lambda: kolena.find("7", [EXTERNAL]),
+            lambda: kolena.get("7", "5"),
+            lambda: kolena.describe_agent("7"),
+        ):
+            with contextlib.suppress(Unavailable):
+                call()

@@ -1,0 +1,64 @@
+"""A server that reads uploads as fast as Python can and throws them away: the other end of the upload measurement.
+
+    python -m benchmarks.discard
+
+Prints its URL, and ends when its standard input closes. One connection at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+
+HEAD_BYTES = 65_536
+BUFFER_BYTES = 1 << 20
+ANSWER = json.dumps({"run_id": 1, "agent_id": 1, "status": "running"}).encode()
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer one request per connection, for ever."""
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            _swallow(connection, buffer)
+
+
+def _swallow(connection: socket.socket, buffer: memoryview) -> None:
+    """Read one request and answer it."""
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES:
+        received = connection.recv(HEAD_BYTES)
+        if not received:
+            return
+        head += received
+    head, _, body = head.partition(b"\r\n\r\n")
+    lines = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
+    headers = {name: value.strip() for name, _, value in lines}
+    length = int(headers.get(b"content-length", b"0"))
+    if headers.get(b"expect") == b"100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # curl waits a second for it
+    left = length - len(body)
+    while left > 0:
+        received_bytes = connection.recv_into(buffer, min(left, BUFFER_BYTES))
+        if not received_bytes:
+            break
+        left -= received_bytes
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    connection.sendall(answer % (len(ANSWER), ANSWER))
+
+
+def main() -> None:
+    """Serve until standard input closes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+
+
+if __name__ == "__main__":
+    main()

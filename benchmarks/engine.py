@@ -1,0 +1,86 @@
+"""Measure the engine by itself: no limit that binds, runs that end at once, everything through the real fleet.
+
+What a submission costs is told in three coins: CPU time of each process, commands Redis carried out, bytes Redis keeps.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.monitor import Monitor
+from benchmarks.product import Product, Ran, cpu_s, limits, make_files
+from benchmarks.rivals import bare_loop
+from benchmarks.size import Size
+from benchmarks.table import Table
+from tests.support.sandbox import Sandbox
+
+FREE = "100000/1s"
+WORKERS = 2
+MOST_NAMED = 60
+
+
+def measure(size: Size) -> list[Table]:
+    """Run 600 submissions of one file (`quick` 100, `long` 3,000), then 100 more with every Redis command noted."""
+    submissions = {Size.QUICK: 100, Size.NORMAL: 600, Size.LONG: 3000}[size]
+    off = [word for name in ("add", "list", "get", "other") for word in ("--limit", f"{name}=off")]
+    settings = {"workers": WORKERS, **limits(add=FREE, list=FREE, get=FREE)}
+    with tempfile.TemporaryDirectory() as name, Sandbox(*off, "--run-seconds", "0") as sandbox:
+        source = make_files(Path(name) / "source", submissions)
+        noted = make_files(Path(name) / "noted", 100)
+        with Product(Path(name), sandbox, **settings) as product:
+            before, server_s = _redis_facts(product), cpu_s(sandbox.pid) or 0.0
+            ran = product.run(source, timeout_s=600)
+            after = _redis_facts(product)
+            ran.cpu_s["sandbox"] = (cpu_s(sandbox.pid) or 0.0) - server_s
+            with Monitor(product.redis) as monitor:
+                product.run(noted, timeout_s=300)
+        bare = bare_loop(sandbox.url, sandbox.key, sorted(source.iterdir()), 8)
+    return [_speed(submissions, ran, bare), _redis(submissions, before, after), _commands(100, monitor.counts)]
+
+
+def _redis_facts(product: Product) -> dict[str, Any]:
+    redis: Any = product.redis
+    calls = {name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in redis.info("commandstats").items()}
+    return {"calls": Counter(calls), "bytes": int(redis.info("memory")["used_memory_dataset"])}
+
+
+def _speed(submissions: int, ran: Ran, bare: float) -> Table:
+    table = Table(
+        "engine",
+        f"{submissions} submissions of one file, runs that end at once, no limit that binds, {WORKERS} uploaders",
+    )
+    seconds = ran.summary["seconds"]
+    table.fact("submissions a second, first permit → last record", f"{submissions / seconds:.0f}")
+    table.fact("seconds of that · of the whole command", f"{seconds:.1f} · {ran.seconds:.1f}")
+    cores = sum(ran.cpu_s.values()) / seconds
+    table.fact("cores busy (start and end of the processes included)", f"{cores:.2f}")
+    for name, used in sorted(ran.cpu_s.items()):
+        table.fact(f"CPU per submission, {name}, ms", f"{used / submissions * 1000:.1f}")
+    table.rival("bare httpx loop, 8 threads, kept connections, runs a second", f"{bare:.0f}")
+    return table
+
+
+def _redis(submissions: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    calls = Counter(after["calls"]) - before["calls"]
+    table = Table("engine, Redis", f"the same {submissions} submissions, from INFO before and after")
+    table.fact("commands per submission, those inside scripts included", f"{calls.total() / submissions:.0f}")
+    table.fact("scripts per submission", f"{calls['evalsha'] / submissions:.1f}")
+    grown = after["bytes"] - before["bytes"]
+    table.fact("bytes kept per submission (dataset, after the end)", f"{grown / submissions:,.0f}")
+    return table
+
+
+def _commands(submissions: int, counts: Counter[str]) -> Table:
+    table = Table(
+        "engine, Redis by purpose", f"another {submissions} submissions under MONITOR: what goes over the wire"
+    )
+    table.fact("commands sent per submission", f"{counts.total() / submissions:.1f}")
+    for what, number in counts.most_common(MOST_NAMED):
+        table.fact(what, f"{number / submissions:.2f}")
+    rest = counts.total() - sum(number for _, number in counts.most_common(MOST_NAMED))
+    table.fact("everything else", f"{rest / submissions:.2f}")
+    return table

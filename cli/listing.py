@@ -1,0 +1,57 @@
+"""`paceline list`: every batch in a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.output import local_time, print_columns, print_json
+from cli.reading import nothing_here, reading
+from config.settings import load_settings
+from paceline.summary import summarize
+from paceline.times import iso
+from paceline.views import BatchView, Views
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of batches as JSON.")
+def command(as_json: bool) -> None:
+    """List all batches, the newest last."""
+    settings = load_settings()
+    with reading(settings) as services:
+        batches = [] if services is None else all_batches(services.views)
+        rows = [] if services is None else [_row(batch, services.views.now_ms()) for batch in batches]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo(nothing_here(settings), err=True)
+    else:
+        head = ("BATCH", "NAME", "STATE", "FILES", "AGENT", "CREATED", "SOURCE", "TO")
+        print_columns([head, *(_cells(row, batch) for row, batch in zip(rows, batches, strict=True))])
+
+
+def all_batches(views: Views) -> list[BatchView]:
+    """Return every batch, oldest first."""
+    return [batch for batch in map(views.find_batch, views.batch_ids()) if batch is not None]
+
+
+def _row(batch: BatchView, now_ms: int) -> dict[str, Any]:
+    files = summarize(batch, now_ms)["files"]
+    return {
+        "batch": batch.id,
+        "name": batch.name,
+        "state": batch.state.value,
+        "files": {"total": files["total"], "done": files["total"] - files["pending"]},
+        "agent": f"{batch.account}:{batch.agent}",
+        "created_at": iso(batch.created_ms),
+        "source": batch.source,
+        "to": list(batch.to),
+    }
+
+
+def _cells(row: dict[str, Any], batch: BatchView) -> tuple[str, ...]:
+    more = "" if batch.listed else "+"
+    files = f"{row['files']['done']}/{row['files']['total']}{more}"
+    created, to = local_time(batch.created_ms), " ".join(batch.to)
+    return (batch.id, batch.name, row["state"], files, row["agent"], created, batch.source, to)
