@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from cli.exits import Exit, exit_of_summary
 from cli.fleet import Fleet
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target
+from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
 from paceline.errors import PacelineError
@@ -104,6 +106,8 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
     fleet = Fleet(target.settings, services, accounts=(target.account.name,))
     planner = Planner(target, services, messenger)
     progress = open_progress(title(services.views.batch(batch_id)))
+    noted = f"{COMMAND}{os.getpid()}"
+    write_pid(target.settings.home, noted)  # `paceline down` detaches us before it stops what we need
     try:
         fleet.tick()
         planner.start()
@@ -112,6 +116,7 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
         progress.close()
         planner.stop()
         _stop_fleet(fleet, interrupted)
+        remove_pid(target.settings.home, noted)
 
 
 def title(batch: BatchView) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cli.fleet import start_redis
-from config.connections import check_redis
+from config.connections import check_redis, shown_server
 from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
-from paceline.errors import UnknownBatch
+from paceline.errors import ConfigError, UnknownBatch
 from paceline.views import BatchView, Views
 
 
@@ -18,8 +18,11 @@ from paceline.views import BatchView, Views
 def session(settings: Settings | None = None) -> Iterator[Services]:
     """Open the services; an embedded server that this starts ends with it, unless others use it by then.
 
-    Raises `ConfigError` or `UnsafeRedis` before anything is done.
+    Raises `ConfigError` or `UnsafeRedis` before anything is done, and `ConfigError` where Redis is lost on the way.
     """
+    from redis.exceptions import ConnectionError as NoConnection
+    from redis.exceptions import TimeoutError as NoAnswer
+
     chosen = settings or load_settings()
     server = start_redis(chosen)
     try:
@@ -28,6 +31,8 @@ def session(settings: Settings | None = None) -> Iterator[Services]:
             check_redis(services.redis, chosen.allow_unsafe_redis)
         yield services
         services.redis.close()
+    except (NoConnection, NoAnswer) as error:
+        raise ConfigError(f"{shown_server(chosen)} went away; nothing is lost, run the same command again") from error
     finally:
         if server is not None:
             server.stop()

@@ -20,13 +20,16 @@ from config.processes import look_up
 TERM_SECONDS = 20.0
 """Between SIGTERM and SIGKILL; a worker uses it to note what it was doing."""
 
+COMMAND = "run-"
+"""How the name of a command in the foreground begins; its process id follows."""
+
 _GIVE_UP_SECONDS = 10.0
 """After SIGKILL: a process that waits for a dead disk can't end."""
 
 _CLOCK_SLACK_SECONDS = 2.0
 """Start times are told in whole seconds."""
 
-_OURS = re.compile(r"paceline|celery|cli\.main|worker\.app|(?:valkey|redis)-server")
+_OURS = re.compile(r"paceline|celery|cli\.(?:main|supervisor)|worker\.app|(?:valkey|redis)-server")
 
 _POLL_SECONDS = 0.02
 
@@ -58,7 +61,7 @@ def remove_pid(home: Path, name: str, pid: int | None = None) -> None:
 
 
 def leftovers(home: Path) -> tuple[Leftover, ...]:
-    """List the running processes that the pid files name and that are ours; a supervisor first, the server last."""
+    """List the running processes that the pid files name and that are ours; supervisor first, the server last."""
     found = []
     for path in (home / "run").glob("*.pid"):
         pid = _read_pid(path)
@@ -70,8 +73,8 @@ def leftovers(home: Path) -> tuple[Leftover, ...]:
 def stop_leftovers(home: Path, term_seconds: float = TERM_SECONDS) -> tuple[Leftover, ...]:
     """Stop what is left running under `home` and return it; stale pid files are removed.
 
-    A supervisor goes first, as it stops its own workers in order; the server last, as everybody needs it. Each rank
-    gets SIGTERM, and SIGKILL after `term_seconds`. Blocks until all are gone. Doing it again stops nothing.
+    Supervisor and commands go first, as they stop their own workers in order; the server last, as everybody needs it.
+    Each rank gets SIGTERM, and SIGKILL after `term_seconds`. Blocks until all are gone. Doing it again stops nothing.
     """
     found = leftovers(home)
     for rank in range(3):
@@ -84,7 +87,9 @@ def stop_leftovers(home: Path, term_seconds: float = TERM_SECONDS) -> tuple[Left
 
 
 def _rank(one: Leftover) -> int:
-    return {"supervisor": 0, "redis": 2}.get(one.name, 1)
+    if one.name == "supervisor" or one.name.startswith(COMMAND):
+        return 0
+    return 2 if one.name == "redis" else 1
 
 
 def _stop(pids: Sequence[int], term_seconds: float) -> None:

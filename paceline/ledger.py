@@ -42,6 +42,10 @@ from paceline.replies import Begun, Due, DueRun, Duplicate, Lost, Moved, Paused,
 from paceline.scripts import Arg, Scripts
 
 
+BY_PERSON = "by_person"
+"""The reason of a pause that a person asked for."""
+
+
 class Ledger:
     """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
 
@@ -297,6 +301,14 @@ class Ledger:
     def trouble(self, batch: str, message: str) -> None:
         """Note what keeps a batch from going on, for `status`; `""` clears it."""
         self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
+
+    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
+        """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
+
+        What is under way goes on. A pause that stands keeps its reason.
+        """
+        wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
+        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
 
     def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
         """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""

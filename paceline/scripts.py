@@ -30,6 +30,7 @@ _NAMES = (
     "open_batch",
     "overdue",
     "pause",
+    "pause_by_hand",
     "permit",
     "plan",
     "put_back",

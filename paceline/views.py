@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from redis import Redis
@@ -245,6 +246,18 @@ class Views:
         return AccountView(
             why.decode() if why else None, message.decode() if message else None, int(since) if since else None
         )
+
+    def held(self, batch: str, most: int = 20) -> list[str]:
+        """Return the first of a batch's held submissions, the longest held ones first."""
+        return self._of_batch(keys.HELD, batch, most)
+
+    def uncertain(self, batch: BatchView, most: int = 20) -> list[str]:
+        """Return the first of a batch's uncertain submissions, those to be looked for next first."""
+        return self._of_batch(keys.uncertain(batch.account, batch.agent), batch.id, most)
+
+    def _of_batch(self, key: str, batch: str, most: int) -> list[str]:
+        found = (item.decode() for item in self._redis.zrange(key, 0, -1))
+        return list(islice((item for item in found if batch_of(item) == batch), most))
 
     def waiting(self, account: str) -> int:
         """Return how many submissions are released and not begun."""

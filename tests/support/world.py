@@ -33,6 +33,10 @@ CLOCK_KEY = "pl:test:clock"
 START_S = 1_800_000_000.0
 
 
+MADE: list[World] = []
+"""Every world of the current test, for the check that no key was leaked."""
+
+
 class MemorySink:
     """A sink that keeps parts in a dictionary and commits in memory."""
 
@@ -109,6 +113,7 @@ class World:
         self.delivered = 0
         self.drop: Callable[[Follow], bool] = lambda _follow: False
         self.copies = 1
+        MADE.append(self)
 
     def _tick(self, seconds: float) -> None:
         self.clock += seconds

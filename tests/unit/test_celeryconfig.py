@@ -25,7 +25,7 @@ def configured(tmp_path: Path, **environ: str) -> Celery:
 
 def test_every_name_is_one_celery_knows(tmp_path: Path) -> None:
     # Celery reads this one, but its own table of names has forgotten it.
-    known = {name for name, _ in flatten(NAMESPACES)} | {"redis_backend_health_check_interval"}
+    known = {entry[0] for entry in flatten(NAMESPACES)} | {"redis_backend_health_check_interval"}
 
     assert set(celery_settings(load_settings({}, tmp_path))) <= known
 

@@ -151,7 +151,7 @@ def test_a_device_without_room_is_a_full_disk() -> None:
 
 
 @pytest.mark.parametrize(
-    "number, says",
+    ("number", "says"),
     [(errno.EROFS, "not allowed"), (errno.EACCES, "writable"), (errno.EIO, "mend"), (errno.EDQUOT, "free")],
 )
 def test_every_failure_names_the_place_and_the_remedy(number: int, says: str) -> None:

@@ -25,6 +25,7 @@ from paceline.errors import (
 )
 from paceline.providers.answers import Answer
 from paceline.providers.http import Body, Http, HttpPolicy
+from tests.support.httpx_errors import MARK, Scripted, every_error, every_name
 from tests.support.raw_server import Peer, RawServer, Script, answer, answering, refused_url
 
 KEY = "sk-canary-5e1f"
@@ -369,54 +370,11 @@ def test_a_deadline_that_passes_before_the_first_byte_means_not_sent() -> None:
     assert asked == []
 
 
-class Scripted(httpx.BaseTransport):
-    """A transport that raises an error, before or after it said that the request begins."""
-
-    def __init__(self, error: Exception | None, *, begins: bool) -> None:
-        self._error = error
-        self._begins = begins
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._begins:
-            request.extensions["trace"]("http11.send_request_headers.started", {})
-        if self._error is not None:
-            raise self._error
-        return httpx.Response(200, json={"run_id": 1})
-
-
-def every_error() -> list[Exception]:
-    """Make one of each of httpx's errors, however deep in its tree."""
-    roots: list[type[Exception]] = [httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError]
-    found = []
-    while roots:
-        kind = roots.pop()
-        roots += kind.__subclasses__()
-        found.append(make_error(kind))
-    return found
-
-
-def make_error(kind: type[Exception]) -> Exception:
-    if kind in (httpx.StreamConsumed, httpx.StreamClosed, httpx.ResponseNotRead, httpx.RequestNotRead):
-        return kind()
-    if kind is httpx.HTTPStatusError:
-        request = httpx.Request("GET", "http://x")
-        return httpx.HTTPStatusError("x", request=request, response=httpx.Response(500, request=request))
-    return kind(f"secret text {KEY}")
-
-
-def every_error_by_hand() -> set[str]:
-    return {
-        name
-        for name in httpx.__all__
-        if isinstance(getattr(httpx, name), type) and issubclass(getattr(httpx, name), Exception)
-    }
-
-
 EARLY = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL"}
 
 
 def test_the_walk_meets_every_error_that_httpx_names() -> None:
-    assert {type(error).__name__ for error in every_error()} >= every_error_by_hand()
+    assert {type(error).__name__ for error in every_error()} >= every_name()
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
@@ -428,7 +386,7 @@ def test_each_of_httpx_errors_is_mapped(error: Exception, begins: bool) -> None:
     surely_not = not begins and type(error).__name__ in EARLY
     assert type(caught.value) is (NotSent if surely_not else Ambiguous)
     assert caught.value.__cause__ is error
-    assert KEY not in str(caught.value)
+    assert MARK not in str(caught.value)
 
 
 def test_an_answer_to_a_request_the_gate_never_saw_leaves_the_outcome_open() -> None:

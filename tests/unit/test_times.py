@@ -19,7 +19,7 @@ def test_nanoseconds_keep_their_microseconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "year, text", [(-9000, "0001-01-01T00:00:00.000000Z"), (90_000, "9999-12-31T23:59:59.999999Z")]
+    ("year", "text"), [(-9000, "0001-01-01T00:00:00.000000Z"), (90_000, "9999-12-31T23:59:59.999999Z")]
 )
 def test_a_file_time_beyond_the_calendar_is_no_crash(year: int, text: str) -> None:
     assert iso_from_ns(year * 31_556_952 * 10**9) == text

@@ -1,0 +1,47 @@
+"""`paceline pause`: send nothing more for a batch, or for a whole account, until `resume`."""
+
+from __future__ import annotations
+
+import click
+
+from cli.reading import no_such_thing, reading
+from cli.session import pick_batch
+from config.settings import load_settings
+from paceline.errors import UsageError
+
+
+@click.command("pause")
+@click.argument("batch", required=False)
+@click.option("--account", metavar="A", help="Pause everything that this account would send.")
+@click.option("--reason", "why", default="", metavar="TEXT", help="Shown by status.")
+def command(batch: str | None, account: str | None, why: str) -> None:
+    """Pause BATCH, or an account: nothing more is submitted.
+
+    Runs that the provider has go on and are exported. A pause that stands already keeps its reason.
+    """
+    settings = load_settings()
+    one_of(batch, account)
+    with reading(settings) as services:
+        if services is None:
+            raise no_such_thing(settings, batch or account or "")
+        if batch is not None:
+            found = pick_batch(services.views, batch)
+            account_name, batch_id, word = found.account, found.id, f"batch {found.id}"
+            if found.closed:
+                click.echo(f"Batch {found.id} is complete already.", err=True)
+                return
+            remedy = f"paceline resume {found.id}"
+        else:
+            account_name, batch_id = settings.account(account or "").name, ""
+            word, remedy = f"account {account_name}", f"paceline resume --account {account_name}"
+        text = f"{why or 'paused by a person'} (go on with: {remedy})"
+        if services.ledger.pause_by_hand(account_name, batch=batch_id, message=text):
+            click.echo(f"Paused {word}; go on with: {remedy}", err=True)
+        else:
+            click.echo(f"{word.capitalize()} was paused already, which stays; go on with: {remedy}", err=True)
+
+
+def one_of(batch: str | None, account: str | None) -> None:
+    """Raise `UsageError` unless exactly one of the two is named."""
+    if (batch is None) == (account is None):
+        raise UsageError("name either a BATCH or --account A")

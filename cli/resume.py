@@ -1,0 +1,42 @@
+"""`paceline resume`: let a paused batch or account go on."""
+
+from __future__ import annotations
+
+import click
+
+from cli.pause import one_of
+from cli.reading import no_such_thing, reading
+from cli.session import pick_batch
+from config.messages import Messenger, make_app
+from config.settings import load_settings
+
+
+@click.command("resume")
+@click.argument("batch", required=False)
+@click.option("--account", metavar="A", help="Let this account send again.")
+def command(batch: str | None, account: str | None) -> None:
+    """Let BATCH, or an account, go on after a pause, whatever the reason was.
+
+    Mend the cause first: a refused key pauses its account again at once. Workers aren't started.
+    """
+    settings = load_settings()
+    one_of(batch, account)
+    with reading(settings) as services:
+        if services is None:
+            raise no_such_thing(settings, batch or account or "")
+        batch_id, word = "", ""
+        if batch is not None:
+            found = pick_batch(services.views, batch)
+            account_name, batch_id, word = found.account, found.id, f"Batch {found.id}"
+        else:
+            account_name = settings.account(account or "").name
+            word = f"Account {account_name}"
+        was, follow = services.ledger.resume(account_name, batch=batch_id)
+        if follow is not None:
+            Messenger(make_app(settings), services.ledger.place).send([follow])
+        click.echo(f"{word} goes on." if was else f"{word} wasn't paused.", err=True)
+        if batch_id and services.views.account(account_name).paused:
+            remedy = f"paceline resume --account {account_name}"
+            click.echo(f"Its account {account_name} is still paused; let it go on with: {remedy}", err=True)
+        if was and not services.views.workers():
+            click.echo("No worker is alive; start some with: paceline up", err=True)

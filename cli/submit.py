@@ -1,0 +1,118 @@
+"""`paceline submit`: plan a batch completely, leave it to the workers, and return."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from cli.background import check_keys, start_background
+from cli.exits import Exit
+from cli.follow import Interrupted, Planner
+from cli.output import print_json
+from cli.run import prepare
+from cli.session import session
+from cli.target import Target, make_target, target_options, to_option
+from cli.up import what_runs
+from config.leftovers import COMMAND, remove_pid, write_pid
+from config.messages import Messenger, make_app
+from config.queues import queue_names
+from config.services import Services
+from config.settings import load_settings
+from paceline.summary import summarize
+
+SHOW_EVERY_S = 5.0
+
+
+@click.command("submit")
+@target_options
+@to_option(required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the batch's summary as JSON instead of its id.")
+def command(
+    source: str,
+    agent: str,
+    to: tuple[str, ...],
+    files_per_run: int | None,
+    name: str,
+    priority: int,
+    as_json: bool,
+) -> int:
+    """Start a batch over SOURCE and return its id, leaving the work to workers in the background.
+
+    Returns when all of SOURCE is listed and planned, which takes about a minute per million files; sending begins
+    meanwhile. Without PACELINE_REDIS_URL it starts Redis and workers in the background as `paceline up` does; with it,
+    workers must be running. Follow the batch with `paceline status --watch`, or with `paceline run` and these options.
+    """
+    settings = load_settings()
+    target = make_target(
+        settings, source, agent=agent, to=to, files_per_run=files_per_run, name=name, priority=priority
+    )
+    check_keys(settings)
+    interrupted = Interrupted()
+    with interrupted.watching(), session(settings) as services:
+        known = services.views.find_batch(target.spec.batch_id())
+        code = Exit.DONE
+        if known is not None and known.closed:
+            click.echo(f"Batch {known.id} is complete already; nothing was sent, nothing was paid.", err=True)
+        else:
+            prepare(target, services, known)
+            _make_sure_of_workers(target, services)
+            code = _plan(target, services, interrupted)
+        _report(target, services, code, as_json=as_json)
+    return code
+
+
+def _make_sure_of_workers(target: Target, services: Services) -> None:
+    settings = target.settings
+    if settings.redis_url is None:
+        found = start_background(settings)
+        if found.new:
+            click.echo(f"Started in the background: {what_runs(settings, found)}", err=True)
+            click.echo("They go on when this command ends; stop them with: paceline down", err=True)
+        return
+    read: set[object] = set()
+    for sign in services.views.workers():
+        queues = sign.get("queues")
+        read |= set(queues) if isinstance(queues, list) else set()
+    unread = [queue for queue in queue_names([target.account.name]) if queue not in read]
+    if unread:
+        queues_text = ", ".join(unread)
+        click.echo(
+            f"No live worker reads {queues_text}: the batch waits until one does; start some with: paceline up", err=True
+        )
+
+
+def _plan(target: Target, services: Services, interrupted: Interrupted) -> Exit:
+    """Plan until everything is; DETACHED if a person stopped it. Raises what stopped the planner."""
+    noted = f"{COMMAND}{os.getpid()}"
+    write_pid(target.settings.home, noted)
+    planner = Planner(target, services, Messenger(make_app(target.settings), services.ledger.place))
+    planner.start()
+    try:
+        while planner.is_alive() and not interrupted.times:
+            planner.join(SHOW_EVERY_S if not interrupted.wake.is_set() else 0)
+            if planner.is_alive():
+                batch = services.views.batch(target.spec.batch_id())
+                click.echo(f"planned {batch.files:,} files in {batch.total:,} submissions so far …", err=True)
+    finally:
+        planner.stop()
+        remove_pid(target.settings.home, noted)
+    if planner.error is not None:
+        raise planner.error
+    return Exit.DONE if services.views.batch(target.spec.batch_id()).listed else Exit.DETACHED
+
+
+def _report(target: Target, services: Services, code: Exit, *, as_json: bool) -> None:
+    batch = services.views.batch(target.spec.batch_id())
+    if as_json:
+        print_json(summarize(batch, services.views.now_ms()))
+    else:
+        click.echo(batch.id)
+    if code is Exit.DETACHED:
+        click.echo(f"Stopped after {batch.total:,} submissions; the same command again plans the rest.", err=True)
+    elif not batch.closed:
+        click.echo(
+            f"Planned {batch.files:,} files in {batch.total:,} submissions, {batch.files_skipped:,} files left out.",
+            err=True,
+        )
+        click.echo(f"Follow it with: paceline status {batch.id} --watch", err=True)

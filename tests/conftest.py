@@ -1,0 +1,55 @@
+"""Fixtures of all tests: worlds and Redis servers that are checked for leaked keys when a test ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from config.embedded import EmbeddedServer
+from paceline.redis_keys import PERMANENT
+from tests.support import world as worlds
+
+_ALLOWED = re.compile("|".join(f"(?:{pattern})" for pattern in PERMANENT))
+
+
+def leaked_keys(client: Any) -> list[str]:
+    """Return the keys that would live for ever though they are not on the permanent list."""
+    names = [name.decode() for name in client.keys("*")]
+    return sorted(
+        name
+        for name in names
+        if client.ttl(name) == -1 and not _ALLOWED.fullmatch(name) and not name.startswith("pl:test:")
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_key_is_leaked() -> Iterator[None]:
+    """Fail any test whose world ends with a key that nothing will ever remove."""
+    worlds.MADE.clear()
+    yield
+    for made in worlds.MADE:
+        assert leaked_keys(made.redis) == []
+    worlds.MADE.clear()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run one real Redis server for all tests of this process; yields its socket."""
+    with EmbeddedServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running.socket_path
+
+
+@pytest.fixture
+def real_redis(server: Path) -> Iterator[Any]:
+    """Give a client of an empty real server, and check for leaked keys afterwards."""
+    client = redis.Redis(unix_socket_path=str(server))
+    client.flushall()
+    yield client
+    leaked = leaked_keys(client)
+    client.close()
+    assert leaked == []

@@ -1,0 +1,286 @@
+"""The scripts against an oracle: any sequence of verbs, with right and stale generations, on a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from paceline import redis_keys as keys
+from paceline.lifecycle import Verb, allows
+from paceline.model import ErrorNote, Outcome, Rate, RunView, State, submission_id
+from paceline.replies import Begun, Duplicate, Lost, Moved, Wait
+from tests.support.world import World
+
+RATE = Rate(4, 60.0)
+NUMBER = 6
+SUBMISSIONS = st.integers(1, NUMBER)
+STALE = st.booleans()
+
+
+class Oracle:
+    """What a submission must be, by the table alone."""
+
+    def __init__(self) -> None:
+        self.state = State.PLANNED
+        self.generation = 1
+        self.attempt = 0
+        self.run_id: str | None = None
+        self.looks = 0
+
+    def move(self, state: State) -> None:
+        self.state = state
+        self.generation += 1
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Verbs in any order. The oracle decides which of them may have an effect."""
+
+    client: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.world = World(self.client)
+        self.batch = self.world.plan(NUMBER)
+        self.oracles = {index: Oracle() for index in range(1, NUMBER + 1)}
+        self.grants: list[float] = []
+        self.next_run = 100
+
+    @initialize()
+    def released(self) -> None:
+        self.world.ledger.release("fake", RATE, window=NUMBER, lease_s=30.0)
+
+    def which(self, index: int, stale: bool) -> tuple[str, int, Oracle]:
+        oracle = self.oracles[index]
+        return submission_id(self.batch, index), oracle.generation - int(stale), oracle
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 10.0, 31.0, 61.2]))
+    def time_goes_on(self, seconds: float) -> None:
+        self.world._tick(seconds)
+
+    @rule(index=SUBMISSIONS)
+    def plan_again(self, index: int) -> None:
+        before = self.world.views.submission(submission_id(self.batch, index))
+        self.world.plan(index)
+        assert self.world.views.submission(before.id) == before
+
+    @rule()
+    def release(self) -> None:
+        free = RATE.limit - self.used()
+        out = self.world.ledger.release("fake", RATE, window=NUMBER, lease_s=30.0)
+        assert len(out.submissions) <= free
+        assert all(self.oracles[int(one[-6:])].state is State.PLANNED for one in out.submissions)
+
+    def used(self) -> int:
+        window_s = self.world.context.limiter.policy.window_ms(RATE) / 1000
+        return sum(1 for at in self.grants if at >= self.world.clock - window_s + 1e-6)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def begin(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        free = RATE.limit - self.used()
+        answer = self.world.ledger.begin(item, generation, rate=RATE, worker="w", lease_s=90.0)
+        if oracle.state is not State.PLANNED or stale:
+            assert isinstance(answer, Lost)
+        elif free < 1:
+            assert isinstance(answer, Wait)
+            assert answer.seconds > 0
+        else:
+            assert isinstance(answer, Begun)
+            oracle.move(State.SUBMITTING)
+            oracle.attempt += 1
+            self.grants.append(self.world.clock)
+            assert (answer.generation, answer.attempt) == (oracle.generation, oracle.attempt)
+
+    @rule(index=SUBMISSIONS, late=st.booleans(), same_run=st.booleans())
+    def accepted(self, index: int, late: bool, same_run: bool) -> None:
+        item, _, oracle = self.which(index, False)
+        attempt = max(oracle.attempt - int(late), 1)
+        run_id = oracle.run_id if same_run and oracle.run_id else str(self.next_run)
+        self.next_run += 1
+        view = RunView(run_id, None, "running", None)
+        answer = self.world.ledger.accepted(item, view, attempt=attempt, first_poll_s=1.5)
+        if run_id == oracle.run_id:
+            assert isinstance(answer, Moved)
+            return
+        current = attempt == oracle.attempt
+        usual = oracle.state in (State.SUBMITTING, State.UNCERTAIN) and current
+        adopted = oracle.state in (State.UNCERTAIN, State.PLANNED, State.HELD)
+        if oracle.run_id is None and (usual or adopted):
+            assert isinstance(answer, Moved)
+            oracle.run_id = run_id
+            oracle.move(State.RUNNING)
+        else:
+            assert isinstance(answer, Duplicate)
+
+    @rule(index=SUBMISSIONS, stale=STALE, unused=st.booleans())
+    def put_back(self, index: int, stale: bool, unused: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.put_back(item, generation, reason="test", unused=unused)
+        if oracle.state is State.SUBMITTING and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.PLANNED)
+            oracle.attempt -= 1
+            if unused:
+                self.grants = self.grants[:0] + self.granted_now()
+        else:
+            assert isinstance(answer, Lost)
+
+    def granted_now(self) -> list[float]:
+        log = self.client.zrange(keys.pace_log("fake", "add"), 0, -1, withscores=True)  # type: ignore[arg-type]  # the enum's own text
+        return [score / 1000 for _, score in log]
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def uncertain(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.uncertain(item, generation, reason="test", first_look_s=0.5)
+        if oracle.state is State.SUBMITTING and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.UNCERTAIN)
+            oracle.looks = 0
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE, counts=st.booleans())
+    def absent(self, index: int, stale: bool, counts: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.absent(item, generation, counts=counts, needed=2, next_look_s=1.0, apart_s=0.0)
+        if oracle.state is not State.UNCERTAIN or stale:
+            assert isinstance(answer, Lost)
+            return
+        oracle.looks += int(counts)
+        if oracle.looks >= 2:
+            assert isinstance(answer, Moved)
+            oracle.move(State.PLANNED)
+            oracle.looks = 0
+        else:
+            assert answer == oracle.looks
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def hold(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.hold(item, generation, reason="test")
+        if oracle.state in (State.UNCERTAIN, State.PLANNED) and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.HELD)
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def reject(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.reject(item, generation, reason="test", error=ErrorNote("request", "submit", "no"))
+        if oracle.state in (State.SUBMITTING, State.PLANNED) and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.FINISHED)
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def finish(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        view = RunView(oracle.run_id or "1", None, "success", Outcome.SUCCEEDED, credits=2.0)
+        answer = self.world.ledger.finish(
+            item, generation, run=view, outcome=Outcome.SUCCEEDED, reason="completed", error=None
+        )
+        if oracle.state is State.RUNNING and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.FINISHED)
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def exported(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.exported(item, generation)
+        if oracle.state is State.FINISHED and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.EXPORTED)
+        else:
+            assert isinstance(answer, Lost)
+
+    @precondition(lambda self: all(oracle.state is State.EXPORTED for oracle in self.oracles.values()))
+    @rule()
+    def close(self) -> None:
+        self.world.ledger.close_batch(self.batch)
+        assert self.world.views.batch(self.batch).closed
+
+    @invariant()
+    def the_ledger_is_what_the_oracle_says(self) -> None:
+        for index, oracle in self.oracles.items():
+            item = self.world.views.submission(submission_id(self.batch, index))
+            assert (item.state, item.generation) == (oracle.state, oracle.generation)
+            assert (item.attempt, item.run_id) == (oracle.attempt, oracle.run_id)
+
+    @invariant()
+    def every_counter_is_the_number_of_submissions_in_that_state(self) -> None:
+        counted = self.world.views.batch(self.batch).by_state
+        for state in State:
+            assert counted[state] == sum(1 for oracle in self.oracles.values() if oracle.state is state)
+
+    @invariant()
+    def every_submission_stands_in_the_one_list_of_its_state(self) -> None:
+        homes = {
+            State.SUBMITTING: [keys.LEASES],
+            State.UNCERTAIN: [keys.uncertain("fake", "7")],
+            State.RUNNING: [keys.due("fake", "7")],
+            State.FINISHED: [keys.EXPORTS],
+            State.HELD: [keys.HELD],
+            State.PLANNED: [keys.planned(self.batch), keys.released("fake")],
+        }
+        for state, lists in homes.items():
+            found = sorted(member.decode() for name in lists for member in self.client.zrange(name, 0, -1))
+            wanted = sorted(
+                submission_id(self.batch, index) for index, one in self.oracles.items() if one.state is state
+            )
+            assert found == wanted, state
+
+    def teardown(self) -> None:
+        """Every step in the journal is one of the table, and generations only grow."""
+        last: dict[str, int] = {}
+        for row in self.world.views.journal(self.batch):
+            if row["verb"] == "duplicate":
+                continue
+            source = State(row["from"]) if row["from"] else None
+            assert allows(Verb(row["verb"]), source, State(row["to"])), row
+            assert int(row["generation"]) == last.get(row["submission"], 0) + 1
+            last[row["submission"]] = int(row["generation"])
+
+
+def run_machine(client: Any, examples: int) -> None:
+    """Run the machine on a client."""
+    LedgerMachine.client = client
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_scripts_do_what_the_table_says(real_redis: redis.Redis) -> None:
+    run_machine(real_redis, 60)
+
+
+@pytest.mark.parametrize("folder", ["lua"])
+def test_every_script_says_what_it_takes_and_returns(folder: str) -> None:
+    shared = {"ledger.lua", "pace.lua", "clock_redis.lua", "clock_key.lua"}
+    for path in sorted((Path(__file__).parents[2] / "paceline" / folder).glob("*.lua")):
+        text = path.read_text()
+        assert path.name in shared or all(word in text for word in ("-- KEYS", "-- ARGV", "-- RETURNS")), path.name
