@@ -152,7 +152,9 @@ class CpuWatch(threading.Thread):
         yield from list(self._others.items())
         for path in self._run_dir.glob("*.pid"):
             with contextlib.suppress(OSError, ValueError):
-                yield path.stem, int(path.read_text())
+                pid = int(path.read_text())
+                if pid not in self._others.values():  # the command writes a pid file too
+                    yield path.stem, pid
 
 
 def cpu_s(pid: int) -> float | None:

@@ -107,10 +107,7 @@ class Fleet:
         if self._settings.redis_url is None:
             return False
         wanted = {CONTROL_QUEUE, EXPORT_QUEUE, *(submit_queue(account) for account in self._accounts)}
-        for sign in self._services.views.workers():
-            queues = sign.get("queues")
-            wanted -= set(queues) if isinstance(queues, list) else set()
-        return not wanted
+        return wanted <= self._services.views.queues_read()
 
     def _try_lock(self) -> bool:
         path = self._settings.home / "run" / "fleet.lock"

@@ -121,7 +121,7 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
 
 def title(batch: BatchView) -> str:
     """Name a batch in a line: its name, source and agent."""
-    return f"{batch.name or batch.id} · {batch.account}:{batch.agent} · {printable(batch.source)}"
+    return f"{printable(batch.name) or batch.id} · {batch.account}:{batch.agent} · {printable(batch.source)}"
 
 
 def printable(text: str) -> str:

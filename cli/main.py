@@ -73,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         code = Exit.USAGE
     except PacelineError as error:
-        click.echo(f"paceline: {error}", err=True)
+        from config.logs import printable
+
+        click.echo(f"paceline: {printable(str(error))}", err=True)  # it may quote a file's name
         code = exit_of(error)
     except KeyboardInterrupt:
         code = Exit.DETACHED

@@ -12,8 +12,10 @@ import click
 
 from cli.exits import Exit, exit_of_summary
 from cli.follow import Interrupted, follow
+from cli.output import print_fields
 from cli.session import session
 from cli.target import Target, make_target, target_options, to_option
+from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
 from paceline.errors import AccessDenied, NoCredit, NothingToDo, UsageError
@@ -138,9 +140,8 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     if batch.reasons:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", folder) for folder in batch.to]
-    click.echo(f"Batch {batch.name or batch.id} is {summary['state']}")
-    for label, text in lines:
-        click.echo(f"  {label:<12} {text}")
+    click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
+    print_fields(lines)
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:

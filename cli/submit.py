@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 
 import click
 
-from cli.background import check_keys, start_background
+from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
 from cli.output import print_json
@@ -22,6 +23,8 @@ from config.settings import load_settings
 from paceline.summary import summarize
 
 SHOW_EVERY_S = 5.0
+
+LOOK_S = 0.05
 
 
 @click.command("submit")
@@ -47,7 +50,6 @@ def command(
     target = make_target(
         settings, source, agent=agent, to=to, files_per_run=files_per_run, name=name, priority=priority
     )
-    check_keys(settings)
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
         known = services.views.find_batch(target.spec.batch_id())
@@ -70,15 +72,13 @@ def _make_sure_of_workers(target: Target, services: Services) -> None:
             click.echo(f"Started in the background: {what_runs(settings, found)}", err=True)
             click.echo("They go on when this command ends; stop them with: paceline down", err=True)
         return
-    read: set[object] = set()
-    for sign in services.views.workers():
-        queues = sign.get("queues")
-        read |= set(queues) if isinstance(queues, list) else set()
+    read = services.views.queues_read()
     unread = [queue for queue in queue_names([target.account.name]) if queue not in read]
     if unread:
         queues_text = ", ".join(unread)
         click.echo(
-            f"No live worker reads {queues_text}: the batch waits until one does; start some with: paceline up", err=True
+            f"No live worker reads {queues_text}: the batch waits until one does; start some with: paceline up",
+            err=True,
         )
 
 
@@ -89,9 +89,10 @@ def _plan(target: Target, services: Services, interrupted: Interrupted) -> Exit:
     planner = Planner(target, services, Messenger(make_app(target.settings), services.ledger.place))
     planner.start()
     try:
-        while planner.is_alive() and not interrupted.times:
-            planner.join(SHOW_EVERY_S if not interrupted.wake.is_set() else 0)
-            if planner.is_alive():
+        shown_at = time.monotonic()
+        while planner.is_alive() and not interrupted.wake.wait(LOOK_S):
+            if time.monotonic() - shown_at > SHOW_EVERY_S:
+                shown_at = time.monotonic()
                 batch = services.views.batch(target.spec.batch_id())
                 click.echo(f"planned {batch.files:,} files in {batch.total:,} submissions so far …", err=True)
     finally:
@@ -99,7 +100,10 @@ def _plan(target: Target, services: Services, interrupted: Interrupted) -> Exit:
         remove_pid(target.settings.home, noted)
     if planner.error is not None:
         raise planner.error
-    return Exit.DONE if services.views.batch(target.spec.batch_id()).listed else Exit.DETACHED
+    batch = services.views.batch(target.spec.batch_id())
+    if not batch.listed:
+        return Exit.DETACHED
+    return Exit.DONE if batch.total else Exit.NOTHING_USABLE
 
 
 def _report(target: Target, services: Services, code: Exit, *, as_json: bool) -> None:

@@ -36,11 +36,9 @@ log = logging.getLogger("paceline.supervisor")
 
 
 def main() -> int:
-    """Supervise until SIGTERM or SIGINT; return an exit code. Ends at once, with 0, where another supervises already."""
+    """Supervise until SIGTERM or SIGINT; return an exit code. Where another supervises already, end at once with 0."""
     settings = load_settings()
-    setup_logging(
-        settings.log_level, settings.log_format, key_envs=[one.key_env for one in settings.accounts.values()]
-    )
+    setup_logging(settings.log_level, settings.log_format, key_envs=[one.key_env for one in settings.accounts.values()])
     lock = _lock(settings.home)
     if lock is None:
         log.info("supervisor.already_up")

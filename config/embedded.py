@@ -36,6 +36,9 @@ LONGEST_SOCKET_PATH = 100
 START_SECONDS = 30.0
 """For the server to open its socket. Loading a large file comes after that and is waited for without limit."""
 
+GONE_SECONDS = 10.0
+"""For a server that ends to let go of its data."""
+
 STOP_SECONDS = 10.0
 """Between SIGTERM and SIGKILL."""
 
@@ -57,7 +60,10 @@ _REMEDIES = {
 
 
 class EmbeddedServer:
-    """The server of one `home`, as one process sees it. Not thread-safe; don't use it across a fork."""
+    """The server of one `home`, as one process sees it. Not thread-safe.
+
+    Don't fork without exec while it is started: the child would hold the owner's pipe and keep the server alive.
+    """
 
     def __init__(self, home: Path) -> None:
         self.home = home.absolute()
@@ -106,8 +112,12 @@ class EmbeddedServer:
         try:
             starting = _lock(self.run_dir / "redis.start", fcntl.LOCK_EX)
             try:
-                if self._ask() == "silent":
-                    self._launch()
+                data = self._await_data()
+                if data is not None:
+                    try:
+                        self._launch(data)
+                    finally:
+                        os.close(data)
                 self._await_ready()
             finally:
                 _unlock(starting)
@@ -169,33 +179,42 @@ class EmbeddedServer:
                 f"{shelter} isn't a private folder of yours; remove it, or set PACELINE_HOME to a shorter path"
             )
 
-    def _launch(self) -> None:
-        binary, version = find_server()
-        data = _lock(self.run_dir / "redis.data", fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            if data is None:
+    def _await_data(self) -> int | None:
+        """Return the lock on the data, to start a server with; None if one listens.
+
+        A server that has just crashed or is just ending keeps the lock a moment longer than its socket.
+        """
+        deadline = time.monotonic() + GONE_SECONDS
+        while self._ask() == "silent":
+            data = _lock(self.run_dir / "redis.data", fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if data is not None:
+                return data
+            if time.monotonic() > deadline:
                 raise ConfigError(
                     f"a server holds {self.data_dir} but doesn't answer on {self.socket_path}; run: paceline down"
                 )
-            self.pid_path.unlink(missing_ok=True)
-            with open(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
-                self._log_start = log.tell()
-                self._watcher = subprocess.Popen(
-                    [
-                        *(sys.executable, "-I", "-S", watcher.__file__),
-                        *(str(self.run_dir / "redis.users"), str(STOP_SECONDS)),
-                        *(str(binary), *self._options(version)),
-                    ],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C reaches workers, which still need the server
-                    pass_fds=(data,),
-                    umask=0o077,
-                    env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-                )
-        finally:
-            _unlock(data)
+            time.sleep(_POLL_SECONDS)
+        return None
+
+    def _launch(self, data: int) -> None:
+        binary, version = find_server()
+        self.pid_path.unlink(missing_ok=True)
+        with open(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+            self._log_start = log.tell()
+            self._watcher = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", watcher.__file__),
+                    *(str(self.run_dir / "redis.users"), str(STOP_SECONDS)),
+                    *(str(binary), *self._options(version)),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches workers, which still need the server
+                pass_fds=(data,),
+                umask=0o077,
+                env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            )
 
     def _options(self, version: tuple[int, int]) -> list[str]:
         small = "hash-max-listpack-value" if version >= (7, 0) else "hash-max-ziplist-value"
@@ -230,9 +249,12 @@ class EmbeddedServer:
         with open(self.log_path, "rb") as log:
             log.seek(self._log_start)
             lines = log.read(100_000).decode("utf-8", "replace").splitlines()
-        told = [re.sub(r"^\d+:\w .*? [.*#-] ", "", line).strip() for line in lines if line.strip()]
-        words = "".join(c for c in (told[-1] if told else "it said nothing") if c.isprintable())[:200]
-        remedy = next((remedy for sign, remedy in _REMEDIES.items() if re.search(sign, "\n".join(told), re.I)), None)
+        # A line is `PID:ROLE TIME LEVEL TEXT`, with level # for warnings; what isn't the server's own has no such head.
+        head = re.compile(r"^\d+:\w .*? ([.*#-]) ")
+        said = [(head.match(line), line) for line in lines if line.strip()]
+        grave = [head.sub("", line) for found, line in said if found is None or found[1] == "#"][-3:]
+        words = "".join(c for c in (grave[-1] if grave else "it said nothing") if c.isprintable())[:200]
+        remedy = next((remedy for sign, remedy in _REMEDIES.items() if re.search(sign, "\n".join(grave), re.I)), None)
         hint = f"; {remedy}" if remedy else ""
         return ConfigError(f"the embedded Redis in {self.data_dir} didn't start: {words}{hint}; see {self.log_path}")
 

@@ -43,10 +43,13 @@ def open_folder(root: str, path: str) -> int:
 
 
 def real_path(root: str, path: str) -> str | None:
-    """Resolve all symlinks of `path`; None if it leads out of `root`. Raises `OSError` if it leads nowhere."""
+    """Resolve all symlinks of `path`; None if it leads out of `root`, `""` if to the root itself.
+
+    Raises `OSError` if it leads nowhere.
+    """
     within = os.path.realpath(root, strict=True).rstrip("/") + "/"
-    real = os.path.realpath(f"{root}/{path}", strict=True)
-    return real.removeprefix(within) if real.startswith(within) else None
+    real = os.path.realpath(f"{root}/{path}", strict=True) + "/"
+    return real.removeprefix(within)[:-1] if real.startswith(within) else None
 
 
 def _refuse_dots(name: str) -> None:

@@ -8,9 +8,7 @@ happened, and doing it again is safe.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +24,6 @@ from paceline.model import (
     ErrorNote,
     Follow,
     Outcome,
-    PlannedFile,
     PlannedSubmission,
     Rate,
     RunView,
@@ -40,7 +37,6 @@ from paceline.model import (
 from paceline.packing import pack_files
 from paceline.replies import Begun, Due, DueRun, Duplicate, Lost, Moved, Paused, Released, Wait
 from paceline.scripts import Arg, Scripts
-
 
 BY_PERSON = "by_person"
 """The reason of a pause that a person asked for."""

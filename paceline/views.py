@@ -293,3 +293,11 @@ class Views:
         names = list(self._redis.scan_iter(match=keys.worker("*"), count=1000))
         values = self._redis.mget(names) if names else []
         return [json.loads(value) for value in values if value]
+
+    def queues_read(self) -> set[str]:
+        """Return the queues that some live worker reads."""
+        read: set[str] = set()
+        for sign in self.workers():
+            queues = sign.get("queues")
+            read |= set(queues) if isinstance(queues, list) else set()
+        return read

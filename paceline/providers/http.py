@@ -159,6 +159,8 @@ class Http:
             raise Ambiguous("the request was sent without asking the gate: this httpx isn't the one we know")
         if not 200 <= response.status < 300:
             raise write_error(response.status, response.detail, response.wait_s, body_sent=exchange.body_sent)
+        if not exchange.body_sent:
+            raise Ambiguous("the provider accepted before it had everything", http_status=response.status)
         return Answer(response.status, response.value)
 
     def get(self, path: str, params: Params = (), deadline_s: float | None = None) -> Answer:

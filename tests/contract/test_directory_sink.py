@@ -8,6 +8,7 @@ import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,7 @@ def closing(folder: Path, **changes: Any) -> Closing:
     with ManifestWriter(str(manifest), BATCH) as writer:
         for entry in PLAN:
             writer.write(entry)
-    return Closing(
-        **{"batch": BATCH, "manifest": str(manifest), "submissions": 2, "summary": {"batch": BATCH}} | changes
-    )
+    return replace(Closing(BATCH, str(manifest), 2, {"batch": BATCH}), **changes)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

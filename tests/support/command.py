@@ -107,6 +107,22 @@ class Paceline:
         return found
 
 
+def processes_of(home: Path) -> list[str]:
+    """Describe every live process that names this home in its command or environment; Linux only, elsewhere empty."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            command = (folder / "cmdline").read_bytes()
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has just ended, or is another user's
+        ours = f"PACELINE_HOME={home}".encode() in environment or f"{home}/".encode() in command
+        if ours and state not in (b"Z", b"X"):
+            found.append(f"{folder.name} {command.replace(bytes(1), b' ').decode(errors='replace')}")
+    return found
+
+
 def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
     """Wait until a condition holds; return its value."""
     deadline = time.monotonic() + timeout_s

@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.errors import (
@@ -67,6 +67,7 @@ def test_a_status_means_this_for_a_read(expected: type[ProviderError], status: i
     assert error.http_status == status
 
 
+@settings(deadline=None)
 @given(st.integers(100, 999).filter(lambda status: not 200 <= status < 300))
 def test_no_server_error_is_ever_taken_for_a_refusal(status: int) -> None:
     error = write_error(status, "", None, body_sent=False)
@@ -110,6 +111,7 @@ def test_a_date_counts_from_the_answers_own_date() -> None:
     assert retry_after_s("Sun, 01 Nov 2026 12:00:30 GMT", "Sun, 01 Nov 2026 12:00:10 GMT", NOW) == 20.0
 
 
+@settings(deadline=None)
 @given(st.text() | st.sampled_from([NOON, "Sat, 01 Jan 0001 00:00:00 +2359"]), st.text() | st.just(NOON))
 def test_no_header_makes_a_wish_that_is_negative_or_endless(value: str, date: str) -> None:
     seconds = retry_after_s(value, date, NOW)
@@ -158,6 +160,7 @@ def test_foreign_text_is_made_harmless(text: str, expected: str) -> None:
     assert " ".join(clean(text, "sk-1").split()) == expected
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters() | st.sampled_from("\x1b[]\x07\x9b?:/#h"), max_size=2000))
 def test_no_text_stays_long_or_dangerous(text: str) -> None:
     cleaned = clean(text)

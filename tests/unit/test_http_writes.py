@@ -277,6 +277,13 @@ def test_a_429_that_comes_while_the_body_is_sent_is_heard_with_its_wish() -> Non
     assert caught.value.retry_after_s == 7.0
 
 
+def test_a_success_that_comes_before_the_body_is_complete_leaves_the_outcome_open() -> None:
+    early = refuse_early(answer(200, {"run_id": 7}), lambda peer: None)
+    with RawServer(early) as server, pytest.raises(Ambiguous, match="everything") as caught:
+        post(server.url, b"x" * BIG, deadline_s=5)
+    assert caught.value.body_sent is False
+
+
 @pytest.mark.parametrize(
     "reply",
     [

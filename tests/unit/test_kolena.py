@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.errors import AccessDenied, AgentUnknown, Ambiguous, ConfigError, Throttled, Unavailable
@@ -420,6 +420,7 @@ def mirror() -> Any:
         yield Kolena(server.url, KEY), lambda value: current.__setitem__(0, json.dumps(value).encode())
 
 
+@settings(deadline=None, max_examples=50)  # it goes through a socket, and other tests run beside it
 @given(st.dictionaries(KEYS, JSON), st.lists(st.dictionaries(KEYS, JSON) | JSON, max_size=3))
 def test_no_answer_raises_anything_but_unavailable(
     mirror: tuple[Kolena, Callable[[object], None]], body: dict[str, Any], runs: list[Any]

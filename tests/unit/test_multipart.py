@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kolena_agents._utils.upload import (  # type: ignore[import-untyped]  # it has no py.typed
     StreamingMultipartEncoder,
@@ -48,6 +48,7 @@ def vendors(uploads: list[tuple[str, bytes]], fields: list[tuple[str, str]]) -> 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00/"), min_size=1, max_size=30)
 
 
+@settings(deadline=None)  # other tests run beside it
 @given(
     st.lists(st.tuples(NAMES, st.binary(max_size=50)), max_size=5),
     st.lists(

@@ -1,0 +1,142 @@
+"""`paceline show`: one submission with its files and its journal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.output import local_time, print_columns, print_fields, print_json, size
+from cli.reading import no_such_thing, reading
+from config.settings import load_settings
+from paceline.errors import UnknownSubmission
+from paceline.model import PlannedFile, Submission
+from paceline.times import iso
+from paceline.views import BatchView, Views
+
+FILES_SHOWN = 20
+
+FACTS = ("submission", "verb", "from", "to", "generation", "attempt", "at_ms")
+"""Of a journal entry, what stands in columns of its own; all else is a fact of the verb."""
+
+
+@click.command("show")
+@click.argument("submission")
+@click.option("--all", "every", is_flag=True, help=f"Show every file, not only the first {FILES_SHOWN}.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(submission: str, every: bool, as_json: bool) -> None:
+    """Show SUBMISSION, like b1a2b3c4d5-000001: where it stands, its files, and what happened to it.
+
+    Ids are in results.jsonl and in `paceline status BATCH`.
+    """
+    settings = load_settings()
+    with reading(settings) as services:
+        if services is None:
+            raise no_such_thing(settings, submission)
+        item, batch = _find(services.views, submission)
+        files = services.views.files(item.id)
+        journal = list(services.views.journal(item.batch, item.id))
+    parts = _parts(batch, item)
+    if as_json:
+        print_json(_report(item, batch, files, journal, parts))
+        return
+    _print_facts(item, batch, parts)
+    _print_files(files, every)
+    _print_journal(journal)
+
+
+def _find(views: Views, text: str) -> tuple[Submission, BatchView]:
+    """Find a submission by its id; leading zeros of the number may be left out. Raises `UnknownSubmission`."""
+    match = re.fullmatch(r"(b[0-9a-z]{9})[-.](?:\1-)?(\d{1,9})", text)
+    if match is None:
+        raise UnknownSubmission(f"{text!r} is no submission's id; they look like b012345678-000001")
+    item = views.submission(f"{match[1]}-{int(match[2]):06d}")
+    return item, views.batch(item.batch)
+
+
+def _parts(batch: BatchView, item: Submission) -> list[str]:
+    """Return where the submission's part is now, in each output that is a folder of this machine."""
+    places = [Path(folder) / "parts" / f"{item.id}.json" for folder in batch.to if "://" not in folder]
+    return [str(place) for place in places if place.exists()]
+
+
+def _report(
+    item: Submission,
+    batch: BatchView,
+    files: tuple[PlannedFile, ...],
+    journal: list[dict[str, str]],
+    parts: list[str],
+) -> dict[str, Any]:
+    return {
+        "submission": item.id,
+        "batch": batch.id,
+        "state": item.state.value,
+        "outcome": item.outcome.value if item.outcome else None,
+        "reason": item.reason,
+        "error": item.error,
+        "account": batch.account,
+        "agent": batch.agent,
+        "run_id": item.run_id,
+        "run_url": item.run_url,
+        "raw_status": item.raw_status,
+        "credits": item.credits,
+        "external_id": item.external_id,
+        "attempts": item.attempt,
+        "generation": item.generation,
+        "bytes": item.size_bytes,
+        "planned_at": iso(item.planned_ms),
+        "submitted_at": iso(item.submitted_ms) if item.submitted_ms else None,
+        "finished_at": iso(item.finished_ms) if item.finished_ms else None,
+        "source": batch.source,
+        "files": [{"path": one.path, "size_bytes": one.size_bytes, "name": one.upload_name} for one in files],
+        "parts": parts,
+        "journal": [
+            {"at": iso(int(row["at_ms"])), **{name: value for name, value in row.items() if name != "at_ms"}}
+            for row in journal
+        ],
+    }
+
+
+def _print_facts(item: Submission, batch: BatchView, parts: list[str]) -> None:
+    click.echo(f"Submission {item.id} is {item.state.value}")
+    outcome = " · ".join(word for word in (item.outcome and item.outcome.value, item.reason) if word)
+    times = [("planned", item.planned_ms), ("submitted", item.submitted_ms), ("finished", item.finished_ms)]
+    error = item.error or {}
+    status = f" (HTTP {error['http_status']})" if error.get("http_status") else ""
+    fields = [
+        ("batch", f"{batch.id} {batch.name}".rstrip()),
+        ("outcome", outcome),
+        ("error", f"{error['phase']}, {error['category']}: {error['message']}{status}" if error else ""),
+        ("agent", f"{batch.account}:{batch.agent}"),
+        ("run", " ".join(word for word in (item.run_id, item.raw_status, item.run_url) if word)),
+        ("external id", item.external_id),
+        ("attempts", str(item.attempt)),
+        ("credits", "" if item.credits is None else f"{item.credits:,g}"),
+        *((name, local_time(ms) if ms else "") for name, ms in times),
+        *(("part", part) for part in parts),
+    ]
+    print_fields([(name, text) for name, text in fields if text])
+
+
+def _print_files(files: tuple[PlannedFile, ...], every: bool) -> None:
+    shown = files if every else files[:FILES_SHOWN]
+    click.echo(f"\n{len(files):,} files, {size(sum(one.size_bytes for one in files))}")
+    rows = []
+    for one in shown:
+        renamed = "" if one.upload_name == one.path.rpartition("/")[2] else f"sent as {one.upload_name}"
+        rows.append((size(one.size_bytes), one.path, renamed))
+    print_columns(rows, indent="  ")
+    if len(shown) < len(files):
+        click.echo(f"  … and {len(files) - len(shown):,} more: --all")
+
+
+def _print_journal(journal: list[dict[str, str]]) -> None:
+    click.echo("\nJournal")
+    rows = []
+    for row in journal:
+        facts = " ".join(f"{name}={value}" for name, value in row.items() if name not in FACTS)
+        move = f"{row['from']} → {row['to']}" if row["from"] else row["to"]
+        rows.append((local_time(int(row["at_ms"])), row["verb"], move, f"attempt {row['attempt']}", facts))
+    print_columns(rows, indent="  ")

@@ -1,0 +1,161 @@
+"""`paceline status`: how a batch, or everything, stands."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import click
+
+from cli.exits import Exit, exit_of_summary
+from cli.follow import title, waiting_for
+from cli.listing import all_batches
+from cli.output import print_columns, print_fields, print_json
+from cli.progress import Moment, duration, in_flight, open_progress, per_minute
+from cli.reading import no_such_thing, nothing_here, reading
+from cli.run import print_summary
+from cli.session import pick_batch
+from config.queues import submit_queue
+from config.services import Services
+from config.settings import load_settings
+from paceline.errors import UsageError
+from paceline.limiter import PaceView
+from paceline.model import EndpointClass, Outcome, Rate, State
+from paceline.summary import summarize
+from paceline.views import BatchView
+
+WATCH_S = 1.0
+EXAMPLES = 3
+
+
+@click.command("status")
+@click.argument("batch", required=False)
+@click.option("--watch", is_flag=True, help="Go on showing it until it is complete, or a person must act.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary (without BATCH: a list of them) as JSON.")
+def command(batch: str | None, watch: bool, as_json: bool) -> int:
+    """Show how BATCH stands, or all batches in short. BATCH is an id, the beginning of one, or a name.
+
+    With BATCH, the exit code says it too: 0 done, 1 finished with failures, 3 still running, 4 a person must decide.
+    """
+    settings = load_settings()
+    with reading(settings) as services:
+        if services is None:
+            if batch is not None:
+                raise no_such_thing(settings, batch)
+            click.echo(nothing_here(settings), err=True)
+            if as_json:
+                print_json([])
+            return Exit.DONE
+        if batch is None and not watch:
+            _show_all(services, as_json)
+            return Exit.DONE
+        found = pick_batch(services.views, batch) if batch is not None else _only_open_one(services)
+        if watch:
+            _watch(services, found.id)
+        return _show_one(services, services.views.batch(found.id), as_json)
+
+
+def _only_open_one(services: Services) -> BatchView:
+    open_ones = [one for one in all_batches(services.views) if not one.closed]
+    if len(open_ones) == 1:
+        return open_ones[0]
+    known = ": " + ", ".join(one.id for one in open_ones[:5]) if open_ones else ", and none is running"
+    raise UsageError(f"--watch shows one batch{known}; name it: paceline status BATCH --watch")
+
+
+def _look(services: Services, batch: BatchView) -> tuple[dict[str, Any], PaceView | None]:
+    """Return a batch's summary and its account's pace; None where this process doesn't know the account."""
+    account = services.settings.accounts.get(batch.account)
+    rate: Rate | None = account.rates[EndpointClass.ADD] if account else None
+    summary = summarize(batch, services.views.now_ms(), rate)
+    pace = services.limiter.view(batch.account, EndpointClass.ADD, rate) if rate else None
+    return summary, pace
+
+
+def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
+    if batch.closed:
+        return None
+    if _unattended(services, batch):
+        return "no live worker: go on with the same `paceline run …`, or with `paceline up`"
+    return waiting_for(services, batch, pace or PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0))
+
+
+def _unattended(services: Services, batch: BatchView) -> bool:
+    return submit_queue(batch.account) not in services.views.queues_read()
+
+
+def _watch(services: Services, batch_id: str) -> None:
+    """Show the batch until nothing more will change by itself."""
+    progress = open_progress(title(services.views.batch(batch_id)))
+    try:
+        while True:
+            batch = services.views.batch(batch_id)
+            summary, pace = _look(services, batch)
+            shown = pace or PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
+            progress.show(Moment(summary, shown, not batch.listed, _why_waiting(services, batch, pace)))
+            if exit_of_summary(summary) is not Exit.RUNNING:
+                return
+            time.sleep(WATCH_S)
+    finally:
+        progress.close()
+
+
+def _show_all(services: Services, as_json: bool) -> None:
+    batches = all_batches(services.views)
+    summaries = [_look(services, batch)[0] for batch in batches]
+    if as_json:
+        print_json(summaries)
+        return
+    rows = [("BATCH", "NAME", "STATE", "FILES", "FAILED", "IN FLIGHT", "HELD", "LEFT")]
+    for batch, summary in zip(batches, summaries, strict=True):
+        files, left = summary["files"], summary["eta_seconds"]
+        done = f"{files['total'] - files['pending']:,}/{files['total']:,}{'' if batch.listed else '+'}"
+        counts = (files["failed"], in_flight(summary), summary["submissions"]["held"])
+        rows.append((batch.id, batch.name, summary["state"], done, *map(str, counts), duration(left) if left else ""))
+    if batches:
+        print_columns(rows)
+    else:
+        click.echo("no batches yet", err=True)
+    alive = sorted(str(sign["worker"]) for sign in services.views.workers())
+    click.echo(f"{len(alive)} live workers: {', '.join(alive)}" if alive else "no live workers", err=True)
+
+
+def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
+    summary, pace = _look(services, batch)
+    if as_json:
+        print_json(summary)
+        return exit_of_summary(summary)
+    print_summary(summary, batch)
+    states = [f"{number:,} {state}" for state, number in summary["submissions"].items() if number and state != "total"]
+    fields = [("submissions", " · ".join(states) or "none yet")]
+    if not batch.closed:
+        fields.append(("pace", f"{per_minute(pace)} allowed" if pace else f"account {batch.account} isn't set here"))
+        if summary["eta_seconds"]:
+            fields.append(("left", f"about {duration(summary['eta_seconds'])}"))
+    if why := _why_waiting(services, batch, pace):
+        fields.append(("waits", why))
+    fields += [("failed", text) for text in _failures(services, batch)]
+    fields += [("held", item) for item in services.views.held(batch.id)]
+    fields += [("uncertain", item) for item in services.views.uncertain(batch)]
+    fields += [("duplicate", f"run {run} beside the one of {item}") for run, item in batch.duplicates.items()]
+    print_fields(fields)
+    if batch.by_state[State.HELD]:
+        click.echo("A person must decide on those held: paceline show SUBMISSION tells what happened.", err=True)
+    return exit_of_summary(summary)
+
+
+def _failures(services: Services, batch: BatchView) -> list[str]:
+    """Describe each reason in a line, with the ids of a few submissions."""
+    wanted = {reason: min(number, EXAMPLES) for reason, number in batch.reasons.items()}
+    found: dict[str, list[str]] = defaultdict(list)
+    left = sum(wanted.values())
+    for item in services.views.submissions(batch.id) if left else ():
+        reason = item.reason or ""
+        if item.outcome in (None, Outcome.SUCCEEDED) or len(found[reason]) >= wanted.get(reason, 0):
+            continue
+        found[reason].append(item.id)
+        left -= 1
+        if not left:
+            break
+    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in batch.reasons.items()]

@@ -1,0 +1,246 @@
+"""Opening real source files: only those planned, only beneath the root, and never stuck."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paceline.errors import FileChanged, FileMissing
+from paceline.files import SourceRoot
+from paceline.model import PlannedFile, SourceFile
+from producers.sources import walk
+from tests.support.trees import ODD_NAMES, as_another_user, put, put_deep, put_raw, put_socket, remove_deep
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty source."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+def planned(root: Path, path: str) -> PlannedFile:
+    """Return a file as it would be planned now, symlinks followed."""
+    found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 - Path would tidy the path up
+    return PlannedFile(path, found.st_size, found.st_mtime_ns, "name")
+
+
+def refuse(root: Path, file: PlannedFile | SourceFile, error: type[Exception]) -> None:
+    """Expect both ways to refuse the file, naming it."""
+    source = SourceRoot(str(root))
+    for act in (source.check, source.open):
+        with pytest.raises(error) as caught:
+            act(file)
+        assert caught.value.path == file.path  # type: ignore[attr-defined]  # every FileProblem has one
+
+
+def test_every_listed_file_can_be_opened_and_read(root: Path) -> None:
+    for name in ODD_NAMES:
+        put_raw(root, name, name)
+    put(root / "a" / "b" / "c", b"deep")
+    (root / "a" / "link").symlink_to("b/c")
+    (root / "a" / "absolute").symlink_to(root / "a" / "b" / "c")
+    (root / "a" / "b" / "up").symlink_to("../link")
+    source = SourceRoot(str(root))
+
+    entries = list(walk(str(root)))
+
+    assert len(entries) == len(ODD_NAMES) + 4
+    for entry in entries:
+        assert isinstance(entry, SourceFile)
+        source.check(entry)
+        with source.open(entry) as file:
+            assert file.read() == (b"deep" if entry.path.startswith("a/") else os.fsencode(entry.path))
+
+
+def test_a_file_that_is_gone_is_missing(root: Path) -> None:
+    refuse(root, SourceFile("a", 1, 1), FileMissing)
+    refuse(root, SourceFile("a/b", 1, 1), FileMissing)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"longer than before"])
+def test_a_file_of_another_size_has_changed(root: Path, content: bytes) -> None:
+    put(root / "a", b"before")
+    file = planned(root, "a")
+    put(root / "a", content)
+    os.utime(root / "a", ns=(file.mtime_ns, file.mtime_ns))
+
+    refuse(root, file, FileChanged)
+
+
+def test_a_file_of_another_time_has_changed(root: Path) -> None:
+    put(root / "a", b"before")
+    file = planned(root, "a")
+    os.utime(root / "a", ns=(file.mtime_ns + 1000, file.mtime_ns + 1000))
+
+    refuse(root, file, FileChanged)
+
+
+def test_what_became_of_a_file_is_never_opened_in_its_place(root: Path) -> None:
+    put(root / "a")
+    file = planned(root, "a")
+    (root / "a").unlink()
+    (root / "a").mkdir()
+    refuse(root, file, FileMissing)
+    (root / "a").rmdir()
+    os.mkfifo(root / "a")
+    refuse(root, file, FileMissing)
+    (root / "a").unlink()
+    put_socket(root / "a")
+    refuse(root, file, FileMissing)
+
+
+def test_a_writer_waiting_at_a_fifo_is_not_let_in(root: Path) -> None:
+    os.mkfifo(root / "a")
+    let_in = threading.Event()
+
+    def wait() -> None:
+        os.close(os.open(root / "a", os.O_WRONLY))
+        let_in.set()
+
+    writer = threading.Thread(target=wait, daemon=True)
+    writer.start()
+    refuse(root, SourceFile("a", 0, 1), FileMissing)
+    assert not let_in.is_set()
+
+    os.close(os.open(root / "a", os.O_RDONLY))
+    writer.join(10)
+    assert let_in.is_set()
+
+
+def test_no_symlink_leads_out_wherever_it_stands(root: Path, tmp_path: Path) -> None:
+    put(tmp_path / "outside" / "a")
+    put(tmp_path / "source-sibling" / "a")
+    (root / "file").symlink_to("../outside/a")
+    (root / "folder").symlink_to(tmp_path / "outside")
+    (root / "sibling").symlink_to("../source-sibling/a")
+    (root / "proc").symlink_to("/proc/self/cwd")
+    (root / "loop").symlink_to("loop")
+
+    refuse(root, planned(root, "file"), FileMissing)
+    refuse(root, planned(root, "folder/a"), FileMissing)
+    refuse(root, planned(root, "sibling"), FileMissing)
+    refuse(root, planned(root, "proc/pyproject.toml"), FileMissing)
+    refuse(root, SourceFile("loop", 1, 1), FileMissing)
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside/a", "sub/../../outside/a", "/etc/passwd", "sub/../a", "./a", "", "a/", "\0"]
+)
+def test_a_path_that_was_never_listed_is_not_followed(root: Path, tmp_path: Path, path: str) -> None:
+    put(tmp_path / "outside" / "a")
+    put(root / "a")
+    (root / "sub").mkdir()
+
+    refuse(root, SourceFile(path, 1, (root / "a").stat().st_mtime_ns), FileMissing)
+
+
+def test_a_folder_that_becomes_a_symlink_out_is_not_followed(root: Path, tmp_path: Path) -> None:
+    put(root / "sub" / "a")
+    file = planned(root, "sub/a")
+    (root / "sub").rename(tmp_path / "moved")
+    (root / "sub").symlink_to(tmp_path / "moved")
+
+    refuse(root, file, FileMissing)
+
+
+def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:
+    put(root / "a", b"one")
+    put(root / "b", b"two")
+    source = SourceRoot(str(root / "a"))
+
+    with source.open(planned(root, "a")) as file:
+        assert file.read() == b"one"
+    with pytest.raises(FileMissing):
+        source.check(planned(root, "b"))
+
+
+def test_a_root_that_is_gone_is_not_taken_for_the_folder_above(root: Path) -> None:
+    put(root / "a")
+
+    refuse(root / "gone", planned(root, "a"), FileMissing)
+
+
+def test_a_file_in_a_tree_longer_than_a_path_may_be_is_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    try:
+        path = put_deep(folder, 100, "n" * 200, "empty")
+        [entry] = walk(str(folder))
+
+        assert entry.path == path
+        SourceRoot(str(folder)).open(SourceFile(path, 0, entry.mtime_ns or 0)).close()
+    finally:
+        remove_deep(folder)
+
+
+def test_a_file_that_may_not_be_read_is_missing_before_it_is_sent(root: Path, tmp_path: Path) -> None:
+    put(root / "a").chmod(0o000)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    root.chmod(0o755)
+    found = (root / "a").stat()
+
+    printed = as_another_user(
+        "from paceline.files import SourceRoot\nfrom paceline.model import SourceFile\n"
+        "from paceline.errors import FileMissing\n#become\n"
+        "file = SourceFile('a', int(sys.argv[2]), int(sys.argv[3]))\n"
+        "for act in (SourceRoot(sys.argv[1]).check, SourceRoot(sys.argv[1]).open):\n"
+        "    try: act(file)\n    except FileMissing as error: print(error)",
+        str(root),
+        str(found.st_size),
+        str(found.st_mtime_ns),
+    )
+
+    assert printed.count("Permission denied") == 2
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[None]:
+    """Leave no descriptor to open a file with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_shortage_of_ours_is_not_blamed_on_the_file(root: Path, request: pytest.FixtureRequest) -> None:
+    put(root / "a")
+    file, source = planned(root, "a"), SourceRoot(str(root))
+    request.getfixturevalue("few_descriptors")
+
+    for act in (source.check, source.open):
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            act(file)
+        assert caught.value.errno == errno.EMFILE
+
+
+def test_looking_at_files_leaves_no_descriptor_open(root: Path) -> None:
+    put(root / "a" / "b")
+    (root / "out").symlink_to("/etc")
+    before = sorted(os.listdir("/proc/self/fd"))
+
+    source = SourceRoot(str(root))
+    source.check(planned(root, "a/b"))
+    source.open(planned(root, "a/b")).close()
+    for path in ("a/c", "c/a", "a", "out", "a/b/c"):
+        refuse(root, SourceFile(path, 1, 1), FileMissing)
+    refuse(root, SourceFile("a/b", 2, 1), FileChanged)
+
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_descriptor_does_not_leak_into_other_programs(root: Path) -> None:
+    put(root / "a")
+
+    with SourceRoot(str(root)).open(planned(root, "a")) as file:
+        assert not os.get_inheritable(file.fileno())
