@@ -19,7 +19,7 @@ from config.logs import printable
 from config.schema import Settings
 from config.services import Services
 from config.settings import FILE, load_settings
-from paceline.errors import PacelineError
+from paceline.errors import ConfigError, PacelineError
 
 MARKS = {True: "✓", False: "✗", None: "·"}
 
@@ -58,7 +58,7 @@ def _all(agent: str | None) -> Iterator[Check]:
         yield checks.embedded_server(settings)
     try:
         wanted = parse_agent(settings, agent) if agent else None
-    except PacelineError as error:
+    except ConfigError as error:
         yield failed("--agent", error)
         wanted = None
     yield from _with_ledger(settings, (wanted[0].name, wanted[1]) if wanted else None)

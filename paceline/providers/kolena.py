@@ -1,6 +1,7 @@
 """Kolena's hosted agents: files travel as multipart uploads, runs are found again by our own id.
 
-What is known about the service, and how well, is in docs/api-facts.md; what is only a guess must be survivable here.
+Marks say how well a fact about the service is known: [doc] its own pages or client, [guess] inferred. Guesses must be
+survivable.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WrapValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
 from paceline.errors import AgentUnknown, Ambiguous, Unavailable
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
@@ -47,12 +48,8 @@ _OUTCOMES = {"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED}
 
 
 def _integer(value: object) -> object:
-    """Let integers and their decimal texts pass as ids; `true`, 1.0 and "1e3" are none."""
-    if isinstance(value, str) and _ID.fullmatch(value):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise ValueError("not an id")
+    """Read a decimal text as the id it is; everything else is left to the model, which takes plain integers only."""
+    return int(value) if isinstance(value, str) and _ID.fullmatch(value) else value
 
 
 def _or_none(value: object, handler: Callable[[object], T]) -> T | None:
@@ -63,7 +60,7 @@ def _or_none(value: object, handler: Callable[[object], T]) -> T | None:
         return None
 
 
-Id = Annotated[int, BeforeValidator(_integer)]
+Id = Annotated[int, Field(ge=0), BeforeValidator(_integer)]
 Lenient = WrapValidator(_or_none)
 
 

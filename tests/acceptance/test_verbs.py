@@ -53,7 +53,7 @@ def nowhere(tmp_path: Path) -> Paceline:
     return paceline
 
 
-# -- where nothing has been ---------------------------------------------------------------------------------------------
+# -- where nothing has been ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["status", "list", "limits"])
@@ -78,7 +78,7 @@ def test_doctor_where_nothing_has_been_leaves_nothing(nowhere: Paceline, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-# -- status and list -----------------------------------------------------------------------------------------------------
+# -- status and list -------------------------------------------------------------------------------------------------
 
 
 def test_status_prints_the_same_summary_that_the_batch_left(scene: Scene) -> None:
@@ -104,10 +104,8 @@ def test_status_of_a_batch_with_failures_names_their_reasons_and_examples(scene:
     assert f"{scene.bad}-000001" in line
 
 
-@pytest.mark.parametrize("shortened", [4, 9, 10])
-def test_a_batch_is_found_by_the_beginning_of_its_id(scene: Scene, shortened: int) -> None:
-    assert scene.good[:shortened] != scene.bad[:shortened]
-    assert scene.paceline("status", scene.good[:shortened], "--json").json()["batch"] == scene.good
+def test_a_batch_is_found_by_the_beginning_of_its_id(scene: Scene) -> None:
+    assert scene.paceline("status", scene.good[:8], "--json").json()["batch"] == scene.good
 
 
 def test_a_word_that_means_two_batches_is_refused(scene: Scene) -> None:
@@ -130,7 +128,7 @@ def test_list_tells_what_each_batch_is(scene: Scene) -> None:
     assert (rows[1]["agent"], rows[1]["source"]) == ("kolena:1", str(scene.folder / "files"))
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("status",), ("status", NAME), ("limits",), ("doctor",)])
+@pytest.mark.parametrize("arguments", [("list",), ("status",), ("status", NAME), ("doctor",)])
 def test_no_name_reaches_the_terminal_as_a_command(scene: Scene, arguments: tuple[str, ...]) -> None:
     result = scene.paceline(*arguments)
     assert result.code == 0, result.stderr
@@ -138,7 +136,7 @@ def test_no_name_reaches_the_terminal_as_a_command(scene: Scene, arguments: tupl
     assert KEY not in result.stdout + result.stderr
 
 
-# -- show ----------------------------------------------------------------------------------------------------------------
+# -- show ------------------------------------------------------------------------------------------------------------
 
 
 def test_show_tells_a_submissions_whole_story(scene: Scene) -> None:
@@ -167,7 +165,7 @@ def test_show_of_an_unknown_submission_is_a_wrong_call(scene: Scene, text: str) 
     assert "Traceback" not in result.stderr
 
 
-# -- limits and doctor ---------------------------------------------------------------------------------------------------
+# -- limits and doctor -----------------------------------------------------------------------------------------------
 
 
 def test_limits_show_every_class_of_every_account(scene: Scene) -> None:
@@ -177,6 +175,12 @@ def test_limits_show_every_class_of_every_account(scene: Scene) -> None:
         ("kolena", name) for name in ("add", "wait", "get", "list", "delete")
     ]
     assert (rows[0]["allowed"], rows[0]["waiting"], rows[0]["paused"]) == ("7/2s", 0, None)
+
+
+def test_an_agent_that_is_none_is_a_wrong_call_of_doctor(scene: Scene) -> None:
+    result = scene.paceline("doctor", "--agent", "kolena")
+    assert result.code == 2
+    assert "kolena:42" in result.stderr
 
 
 def test_limits_of_an_unknown_account_are_a_matter_of_settings(scene: Scene) -> None:
@@ -202,7 +206,6 @@ def test_doctor_finds_nothing_wrong_where_nothing_is(scene: Scene) -> None:
         ((), {"KOLENA_API_URL": "http://127.0.0.1:1"}, "provider kolena", "can't be reached"),
         ((), {"PACELINE_SETTEL_SECONDS": "1"}, "settings", "PACELINE_SETTLE_SECONDS"),
         ((), {"PACELINE_REDIS_URL": "redis://127.0.0.1:1"}, "redis", "PACELINE_REDIS_URL"),
-        (("--agent", "kolena"), {}, "--agent", "kolena:42"),
     ],
 )
 def test_doctor_names_what_is_wrong_and_the_remedy(
@@ -224,7 +227,7 @@ def test_doctor_names_a_refused_key_by_its_variable(scene: Scene) -> None:
     assert "correct KOLENA_API_KEY" in result.stdout
 
 
-# -- plan ----------------------------------------------------------------------------------------------------------------
+# -- plan ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_needs_no_key_and_counts_what_a_run_would_do(nowhere: Paceline, tmp_path: Path) -> None:

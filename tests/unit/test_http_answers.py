@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 import zlib
 from datetime import UTC, datetime
 
@@ -190,6 +191,16 @@ def test_the_cap_counts_what_arrives_and_what_is_unpacked() -> None:
     with pytest.raises(TooLarge):
         gathered(zlib.compress(b" " * 999 + b"{}"), encoding="deflate")
     assert gathered(zlib.compress(b" " * 998 + b"{}"), encoding="deflate") == {}
+
+
+def test_a_bomb_is_never_unpacked_past_the_cap() -> None:
+    bomb = zlib.compress(bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        Gatherer(100_000, "deflate").feed(bomb)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 1_000_000
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 5000, b"{} {}", b"<html>"])

@@ -29,6 +29,7 @@ from tests.support.httpx_errors import MARK, Scripted, every_error, every_name
 from tests.support.raw_server import Peer, RawServer, Script, answer, answering, refused_url
 
 KEY = "sk-canary-5e1f"
+COOKIE = {"Set-Cookie": "session=crumb"}
 BIG = 8_000_000
 """More than the socket buffers of both sides hold."""
 
@@ -415,7 +416,7 @@ def test_proxies_of_the_environment_never_see_the_key(monkeypatch: pytest.Monkey
 
 def test_the_key_is_in_no_repr_error_or_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    echo = answer(401, {"detail": f"Invalid key {KEY} at https://x.example/login?token={KEY}\x1b[31m!"})
+    echo = answer(401, {"detail": f"Invalid key {KEY} at https://x.example/login?token={KEY}\x1b[31m!"}, COOKIE)
     with RawServer(answering(echo)) as server, pytest.raises(AccessDenied) as caught:
         post(server.url)
     http = Http("https://x.example", KEY)
@@ -424,6 +425,7 @@ def test_the_key_is_in_no_repr_error_or_log_line(caplog: pytest.LogCaptureFixtur
     shown = [str(caught.value), repr(caught.value), repr(http), str(vars(http)), caplog.text]
     assert not any(KEY in text for text in shown)
     assert "/runs" not in caplog.text
+    assert "crumb" not in caplog.text
 
 
 def test_a_key_is_asked_for_at_every_request() -> None:

@@ -12,7 +12,6 @@ from cli.planning import least_seconds
 from paceline.errors import ConfigError, UsageError
 from paceline.model import Rate
 
-
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the very thing that is refused
 
 
