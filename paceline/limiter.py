@@ -46,7 +46,13 @@ class PacePolicy:
 
     def args(self, rate: Rate) -> list[Arg]:
         """Return what `pace_args` in `lua/pace.lua` reads."""
-        return [rate.limit, self.window_ms(rate), int(self.durable), boot_id() if self.watch_clock else "", round(boottime() * 1000)]
+        return [
+            rate.limit,
+            self.window_ms(rate),
+            int(self.durable),
+            boot_id() if self.watch_clock else "",
+            round(boottime() * 1000),
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from paceline.delays import next_poll_s, tick_s
 from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled
-from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, batch_of, split_agent_key
+from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
 from paceline.records import build_record
 from paceline.replies import Due, DueRun, Moved
 from paceline.steps.context import Account, Context, Waits
@@ -83,9 +83,9 @@ def _settle(
     snoozed: dict[str, float] = {}
     calls = math.ceil(due.in_flight / _most(account))
     for run in due.runs:
-        view = found.get(run.run_id)
+        view = _ours(context, run, found.get(run.run_id))
         if view is None and run.age_s > context.waits.not_found_grace_s:
-            view = _look_closer(context, account, agent, run)
+            view = _ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
             snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, calls)
@@ -98,6 +98,14 @@ def _settle(
     if earliest is None:
         return follows, None
     return follows, max(earliest - due.now_s, gap_s if len(due.runs) < _most(account) else 0.0)
+
+
+def _ours(context: Context, run: DueRun, view: RunView | None) -> RunView | None:
+    """Drop a run that carries somebody else's external id: its results must never be taken for ours."""
+    if view is None or view.external_id in (None, external_id(run.submission)):
+        return view
+    context.log.error("poll.foreign_run", extra={"submission": run.submission, "run_id": run.run_id})
+    return None
 
 
 def decide(run: DueRun, view: RunView | None, waits: Waits) -> RunView | None:
