@@ -5,6 +5,7 @@ Only the manifest is written: under `PACELINE_HOME/plans`, or where `--manifest`
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from contextlib import suppress
@@ -30,6 +31,9 @@ RUN_S = 60.0
 
 LOOK_EVERY_S = 5.0
 """Between two looks at all runs in flight: the grid of `paceline.delays`."""
+
+LIST_MOST = 300
+"""Runs that one list call asks after, as `paceline.providers.kolena` does."""
 
 SHOW_EVERY_S = 0.5
 
@@ -79,11 +83,16 @@ def least_seconds(submissions: int, rate: Rate, window_s: float) -> float:
     return max(submissions - 1, 0) // rate.limit * window_s
 
 
+def status_requests(submissions: int, rate: Rate, seconds: float) -> int:
+    """Estimate the list calls that following the runs costs: every few seconds one per `LIST_MOST` runs in flight."""
+    in_flight = min(submissions, math.ceil(rate.limit * RUN_S / rate.window_s))
+    return math.ceil((seconds + RUN_S) / LOOK_EVERY_S) * math.ceil(in_flight / LIST_MOST)
+
+
 def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool) -> dict[str, Any]:
     """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
     rate = target.account.rates[EndpointClass.ADD]
     seconds = least_seconds(tally.submissions, rate, window_s)
-    looks = -(-(seconds + RUN_S) // LOOK_EVERY_S) if tally.submissions else 0
     return {
         "batch": target.spec.batch_id() if agent_known and target.spec.to else None,
         "source": target.source.location,
@@ -94,7 +103,7 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
         "bytes": tally.size_bytes,
         "submissions": tally.submissions,
         "files_per_run": target.spec.files_per_run,
-        "requests": {"add": tally.submissions, "status": int(looks)},
+        "requests": {"add": tally.submissions, "status": status_requests(tally.submissions, rate, seconds)},
         "pace": str(rate),
         "seconds": round(seconds, 3),
         "manifest": target.manifest,

@@ -42,7 +42,7 @@ def command(
 ) -> int:
     """Start a batch over SOURCE and return its id, leaving the work to workers in the background.
 
-    Returns when all of SOURCE is listed and planned, which takes about a minute per million files; sending begins
+    Returns when all of SOURCE is listed and planned, which takes under a minute per million files; sending begins
     meanwhile. Without PACELINE_REDIS_URL it starts Redis and workers in the background as `paceline up` does; with it,
     workers must be running. Follow the batch with `paceline status --watch`, or with `paceline run` and these options.
     """

@@ -1,7 +1,8 @@
 --! with clock pace
 -- Take the runs that are due to be asked after, together with the permit to ask; nobody else gets them meanwhile.
 -- KEYS 1 due zset, 2 runs hash, 3 pace log (list), 4 pace state (list), 5 pace log (add), 6 gap string
--- ARGV 1 most runs, 2 slack ms (runs due that soon are taken along), 3 ms they are put off for,
+-- ARGV 1 most runs, 2 slack ms (runs due that soon are taken along: they cost nothing in the same call, unless they
+--      have only just started and nothing can be known yet), 3 ms they are put off for,
 --      4… pace (limit, window ms, durable, host, boot clock ms)
 -- RETURNS {status, ms, in flight, starts in the last 10 s, now ms, id, run, id, run …}
 --   'taken': ms is 0; 'wait': no permit for that many ms; 'early': next run is due in ms; 'idle': none, ms is -1
@@ -17,15 +18,22 @@ if early > 50 then return answer('early', early) end
 local permit, wait = pace_take(pace_args(KEYS[3], KEYS[4], 4), now)
 if not permit then return answer('wait', wait) end
 local out = answer('taken', 0)
-local ids = redis.call('ZRANGE', KEYS[1], '-inf', now + tonumber(ARGV[2]), 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[1]))
+local soon = now + tonumber(ARGV[2])
+local scored = redis.call('ZRANGE', KEYS[1], '-inf', soon, 'BYSCORE', 'LIMIT', 0, tonumber(ARGV[1]), 'WITHSCORES')
+local ids, dues = {}, {}
+for i = 1, #scored, 2 do
+  ids[#ids + 1] = scored[i]
+  dues[#dues + 1] = tonumber(scored[i + 1])
+end
 local runs = redis.call('HMGET', KEYS[2], unpack(ids))
 for i, id in ipairs(ids) do
-  if runs[i] then
+  local started = runs[i] and tonumber(string.match(runs[i], '(%d+)$'))
+  if not started then
+    redis.call('ZREM', KEYS[1], id)
+  elseif dues[i] <= now + 500 or now - started >= 1000 then
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), id)
     out[#out + 1] = id
     out[#out + 1] = runs[i]
-  else
-    redis.call('ZREM', KEYS[1], id)
   end
 end
 return out

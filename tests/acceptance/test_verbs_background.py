@@ -141,6 +141,12 @@ def test_a_paused_batch_sends_nothing_until_it_is_resumed(paceline: Paceline, sa
         succeeded(paceline("down"))
 
 
+def test_a_file_named_like_a_module_of_ours_is_never_imported(paceline: Paceline, tmp_path: Path) -> None:
+    for name in ("celery", "redis", "json", "cli", "worker"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the present folder')")
+    succeeded(paceline("up"))
+
+
 def test_up_without_a_key_starts_nothing(paceline: Paceline) -> None:
     result = paceline("up", extra={"KOLENA_API_KEY": ""})
     assert result.code == 6

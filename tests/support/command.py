@@ -81,7 +81,7 @@ class Paceline:
     def start(self, *arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start in the background, in a process group of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [sys.executable, "-P", "-m", "cli.main", *arguments],  # -P: as the installed script, not from the cwd
             cwd=self.folder,
             env={**self.environment, **(extra or {})},
             stdin=subprocess.DEVNULL,
