@@ -1,0 +1,149 @@
+"""The manual, part three: a POST whose outcome isn't known is never followed by another before the provider was asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from paceline.errors import Ambiguous, FileChanged, Unavailable
+from paceline.model import submission_id
+from paceline.providers.base import Capabilities
+from tests.support.fake_provider import fail_with, lost_answer
+from tests.support.world import World
+
+
+def accepted(world: World) -> Counter[str]:
+    return Counter(run.external_id for run in world.provider.runs.values())
+
+
+def test_a_sender_that_dies_after_the_intent_leaves_a_doubt_not_a_second_run() -> None:
+    world = World()
+
+    class Killed(BaseException):
+        pass
+
+    def die(_request: object) -> None:
+        raise Killed
+
+    world.provider.after_accept = die
+    batch = world.plan(1)
+    try:
+        world.run()
+    except Killed:
+        world.provider.after_accept = None
+    assert world.states(batch) == {"submitting": 1}
+    world.run()
+    assert world.states(batch) == {"exported": 1}
+    assert set(accepted(world).values()) == {1}
+
+
+def test_a_list_that_is_wrongly_empty_once_proves_nothing() -> None:
+    world = World()
+    batch = world.plan(2)
+    world.run()
+    world.provider.after_accept = lost_answer
+    other = world.plan(1, name="other")
+    real = world.provider.find
+    empty = [3]
+
+    def find(agent: str, external_ids: object) -> object:
+        if empty[0] > 0:
+            empty[0] -= 1
+            return []
+        return real(agent, external_ids)  # type: ignore[arg-type]  # passed through
+
+    world.provider.find = find  # type: ignore[method-assign,assignment]  # a provider that lies
+    world.run()
+    assert world.states(other) == {"exported": 1}
+    assert set(accepted(world).values()) == {1}
+    assert world.states(batch) == {"exported": 2}
+
+
+def test_a_run_that_shows_up_late_is_found_before_anything_is_sent_again() -> None:
+    world = World()
+    world.provider.after_accept = lost_answer
+    batch = world.plan(3)
+    world.run(until=lambda: len(world.provider.runs) == 3)
+    world.provider.hidden = set(world.provider.runs)
+    started = world.clock
+    world.run(until=lambda: world.clock - started > world.context.waits.settle_s * 0.8)
+    world.provider.hidden = set()
+    world.run()
+    assert world.states(batch) == {"exported": 3}
+    assert set(accepted(world).values()) == {1}
+
+
+def test_evidence_that_comes_after_proven_absence_is_adopted_not_paid_again() -> None:
+    world = World()
+    world.provider.on_submit = fail_with(Ambiguous("timed out"), times=1)
+    batch = world.plan(1)
+    item = submission_id(batch, 1)
+    world.run(until=lambda: world.states(batch) == {"uncertain": 1})
+    world.ledger.resume("fake")
+    world.drop = lambda follow: follow.step.value == "submit"  # absence gets proven, but nobody sends yet
+    world.run(300)
+    assert world.states(batch) == {"planned": 1}
+    late = world.provider.start(world.views.submission(item).external_id)
+    world.ledger.accepted(item, world.provider._view(late), attempt=1, first_poll_s=1.5)
+    world.drop = lambda _follow: False
+    world.run()
+    assert world.states(batch) == {"exported": 1}
+    assert set(accepted(world).values()) == {1}
+
+
+def test_without_any_proof_within_an_hour_a_person_decides() -> None:
+    world = World()
+    world.provider.on_submit = fail_with(Ambiguous("timed out"), times=1)
+    batch = world.plan(2)
+
+    def down(what: str) -> None:
+        if what == "find":
+            raise Unavailable("lists are broken")
+
+    world.provider.on_read = down
+    world.run(5000)
+    assert world.states(batch) == {"held": 1, "exported": 1}
+    assert len(world.provider.arrivals) == 2
+
+
+def test_a_provider_that_cannot_be_asked_is_never_asked_twice() -> None:
+    world = World()
+    world.provider.capabilities = Capabilities(0, 0, cancels=False, waits=False, due_dates=False)
+    world.provider.after_accept = lost_answer
+    batch = world.plan(2)
+    world.run(5000)
+    assert world.states(batch) == {"held": 2}
+    assert len(world.provider.arrivals) == 2
+
+
+def test_a_file_that_changed_after_a_first_attempt_is_held_not_sent_with_new_content() -> None:
+    world = World()
+    world.provider.on_submit = fail_with(Ambiguous("timed out"), times=1)
+    batch = world.plan(1)
+    world.run(until=lambda: world.states(batch) == {"uncertain": 1})
+
+    def changed(file: object) -> None:
+        raise FileChanged("other size", path="1/0.txt")
+
+    world.root.problem = changed
+    world.run(1000)
+    assert world.states(batch) == {"held": 1}
+    assert len(world.provider.arrivals) == 1
+
+
+def test_a_permit_too_old_at_the_first_byte_is_handed_back_and_costs_no_attempt() -> None:
+    world = World()
+    real = world.provider.submit
+    slow = [True]
+
+    def submit(request: object) -> object:
+        if slow[0]:
+            slow[0] = False
+            world._tick(5.0)  # the process was stopped between the permit and the first byte
+        return real(request)  # type: ignore[arg-type]  # passed through
+
+    world.provider.submit = submit  # type: ignore[method-assign,assignment]  # a slow machine
+    batch = world.plan(1)
+    world.run()
+    assert world.states(batch) == {"exported": 1}
+    assert len(world.provider.arrivals) == 1
+    assert world.views.submission(submission_id(batch, 1)).attempt == 1

@@ -1,0 +1,162 @@
+"""The manual, part two: what a question about a run can and cannot teach."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from paceline.errors import AccessDenied, AnswerTooLarge, PacelineError, SinkError, Throttled, Unavailable
+from paceline.model import EndpointClass, Outcome, RunView, submission_id
+from paceline.sinks.base import Part
+from tests.support.world import World
+
+
+def fail_reads(world: World, error: PacelineError, times: int) -> None:
+    left = [times]
+
+    def fail(_what: str) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    world.provider.on_read = fail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("503"),
+        Unavailable("HTML instead of JSON"),
+        Throttled("429", retry_after_s=7.0),
+        Throttled("429", retry_after_s=None),
+        AccessDenied("401", http_status=401),
+    ],
+    ids=["5xx", "garbage", "429 with a time", "429 without", "401"],
+)
+def test_a_question_that_fails_only_costs_time(error: PacelineError) -> None:
+    world = World()
+    fail_reads(world, error, 8)
+    batch = world.plan(10)
+    world.run()
+    assert world.states(batch) == {"exported": 10}
+    assert world.views.batch(batch).outcomes[Outcome.SUCCEEDED] == 10
+
+
+def test_answers_that_are_too_large_are_asked_for_in_smaller_lists() -> None:
+    world = World()
+
+    def too_large(what: str) -> None:
+        if what == "ask" and world.provider.reads[-1][1] > 4:
+            raise AnswerTooLarge("more than the cap")
+
+    world.provider.on_read = too_large
+    batch = world.plan(20)
+    world.run()
+    assert world.states(batch) == {"exported": 20}
+
+
+def test_a_run_that_lists_do_not_show_for_a_while_is_waited_for() -> None:
+    world = World()
+    batch = world.plan(4)
+    world.run(until=lambda: len(world.provider.runs) == 4)
+    world.provider.hidden = set(world.provider.runs)
+    world.run(300)
+    assert world.states(batch) == {"running": 4}
+    world.provider.hidden = set()
+    world.run()
+    assert world.states(batch) == {"exported": 4}
+    assert world.views.batch(batch).outcomes[Outcome.SUCCEEDED] == 4
+
+
+def test_a_word_that_nobody_knows_is_not_an_end() -> None:
+    world = World()
+    batch = world.plan(1)
+    real = world.provider._view
+    strange = [True]
+
+    def view(run: object) -> RunView:
+        seen = real(run)  # type: ignore[arg-type]  # the fake's own run
+        return replace(seen, raw_status="archived", outcome=None) if strange[0] else seen
+
+    world.provider._view = view  # type: ignore[method-assign]  # the fake is ours to bend
+    world.run(200)
+    assert world.states(batch) == {"running": 1}
+    strange[0] = False
+    world.run()
+    assert world.states(batch) == {"exported": 1}
+
+
+def test_a_run_that_never_ends_finishes_as_timed_out_and_keeps_its_run_id() -> None:
+    world = World()
+    world.provider.run_s = 1e9
+    batch = world.plan(2)
+    world.run()
+    item = world.views.submission(submission_id(batch, 1))
+    assert (item.outcome, item.reason) == (Outcome.FAILED, "timed_out")
+    assert item.run_id in world.provider.runs
+    assert world.states(batch) == {"exported": 2}
+
+
+def test_a_run_of_somebody_else_is_never_taken_for_ours() -> None:
+    world = World()
+    batch = world.plan(1)
+    world.run(until=lambda: bool(world.provider.runs))
+    run = next(iter(world.provider.runs.values()))
+    run.external_id = "somebody.else"
+    world.run(400)
+    assert world.states(batch) == {"running": 1}
+
+
+def test_a_result_that_the_backend_lost_is_fetched_from_the_provider_again() -> None:
+    world = World()
+    world.results.put = lambda submission, record: None  # type: ignore[method-assign]  # a backend that forgets
+    batch = world.plan(3)
+    world.run()
+    part = world.sink.parts[submission_id(batch, 2)]
+    assert part.record["data"]["names"]["value"] == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_a_sink_that_fails_is_written_again_and_nothing_counts_as_exported_before() -> None:
+    world = World()
+    left = [5]
+
+    def fail(_part: Part) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise SinkError("disk full")
+
+    world.sink.on_write = fail
+    batch = world.plan(3)
+    world.run()
+    assert left == [0]
+    assert world.states(batch) == {"exported": 3}
+    assert sorted(world.sink.parts) == [submission_id(batch, n) for n in (1, 2, 3)]
+
+
+def test_four_hundred_runs_at_once_cost_a_few_dozen_calls() -> None:
+    world = World()
+    rates = {**world.provider.rates}
+    from paceline.model import Rate
+    from paceline.steps.context import Account
+
+    rates[EndpointClass.ADD] = Rate(600, 60.0)
+    world.context.accounts["fake"] = Account("fake", world.provider, rates)  # type: ignore[index]  # the world's own dict
+    batch = world.plan(400)
+    world.run()
+    asked = Counter(what for what, _ in world.provider.reads)
+    assert asked["ask"] <= 0.3 * 400
+    assert world.states(batch) == {"exported": 400}
+
+
+def test_an_extra_run_at_the_provider_is_reported_by_the_closing_audit() -> None:
+    world = World()
+    batch = world.plan(3)
+    world.run(until=lambda: len(world.provider.runs) == 3)
+    extra = world.provider.start(world.views.submission(submission_id(batch, 2)).external_id)
+    world.run()
+    view = world.views.batch(batch)
+    assert view.closed
+    assert view.duplicates == {extra.run_id: submission_id(batch, 2)}
+    assert world.sink.commits[-1].summary["duplicate_runs"] == 1
