@@ -1,4 +1,4 @@
-"""The manual, part three: a POST whose outcome isn't known is never followed by another before the provider was asked."""
+"""The manual, part three: after a POST whose outcome isn't known, the provider is asked before anything is sent again."""
 
 from __future__ import annotations
 
