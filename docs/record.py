@@ -42,7 +42,7 @@ _CURSOR = re.compile(r"\x1b\[\?25[lh]")
 
 _SVG = """\
 <svg viewBox="0 0 {terminal_width} {terminal_height}" xmlns="http://www.w3.org/2000/svg" role="img">
-<title>{title}</title>
+<title>paceline run, recorded</title>
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
 font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width; }}
@@ -129,7 +129,7 @@ def svg(frame: str, ending: str) -> str:
     console.print(Text("   the panel is drawn anew four times a second, and makes room for the summary:", "dim italic"))
     console.print(Text.from_ansi(ending.strip("\n")))
     return console.export_svg(
-        title="paceline run", theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6
+        theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6
     )
 
 
