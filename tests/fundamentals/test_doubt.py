@@ -1,4 +1,4 @@
-"""The manual, part three: after a POST whose outcome is unknown, the provider is asked before anything is sent again."""
+"""The manual, part three: after an unclear POST, the provider is asked before anything is sent again."""
 
 from __future__ import annotations
 
