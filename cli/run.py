@@ -18,7 +18,7 @@ from cli.target import Target, make_target, target_options, to_option
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
-from paceline.errors import AccessDenied, NoCredit, NothingToDo, UsageError
+from paceline.errors import AccessDenied, ConfigError, NoCredit, NothingToDo, UsageError
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -48,7 +48,7 @@ def command(
     )
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
-        batch = services.views.find_batch(target.spec.batch_id())
+        batch = find_known(target, services)
         if batch is not None and batch.closed:
             return _already(services, batch, as_json)
         prepare(target, services, batch)
@@ -57,6 +57,17 @@ def command(
         click.echo(json.dumps(ending.summary, indent=2))
     _say_how_it_ended(ending.exit, ending.summary, ending.batch, target, plain=not as_json)
     return ending.exit
+
+
+def find_known(target: Target, services: Services) -> BatchView | None:
+    """Return the batch if the ledger knows it. Raises `ConfigError` if it was begun at another address."""
+    batch = services.views.find_batch(target.spec.batch_id())
+    if batch is not None and batch.address != target.spec.address:
+        raise ConfigError(
+            f"batch {batch.id} was begun at {batch.address}, this command says {target.spec.address}; correct"
+            f" {target.account.name}'s address, or start another batch with another --to or --name"
+        )
+    return batch
 
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
@@ -69,14 +80,16 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
         if next(iter(walk(target.source.location, exclude=target.exclude)), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
-            check_writable(folder, target.spec.batch_id())
             refuse_lost_ledger(folder, target)
     check_agent(target, services)
+    for folder in target.spec.to:
+        check_writable(folder, target.spec.batch_id())
     opened, _ = open_batch(services.ledger, services.views, target.spec, target.manifest)
     for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):
         # The agent has just answered under this key: what paused the account has been mended.
         services.ledger.resume(target.account.name, reason=reason)
-    services.ledger.resume(target.account.name, batch=opened.id, reason="source_unreachable")
+    for reason in ("source_unreachable", "wrong_address"):
+        services.ledger.resume(target.account.name, batch=opened.id, reason=reason)
     return opened
 
 

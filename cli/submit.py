@@ -11,7 +11,7 @@ from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
 from cli.output import print_json
-from cli.run import prepare
+from cli.run import find_known, prepare
 from cli.session import session
 from cli.target import Target, make_target, target_options, to_option
 from cli.up import what_runs
@@ -52,7 +52,7 @@ def command(
     )
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
-        known = services.views.find_batch(target.spec.batch_id())
+        known = find_known(target, services)
         code = Exit.DONE
         if known is not None and known.closed:
             click.echo(f"Batch {known.id} is complete already; nothing was sent, nothing was paid.", err=True)

@@ -93,6 +93,7 @@ def make_target(
         files_per_run=files_per_run or most,
         name=name,
         priority=priority,
+        address=account.url,
     )
     limits = SizeLimits(most, account.size_limits.file_bytes, account.size_limits.submission_bytes)
     kept = str(settings.home / "batches" / spec.batch_id())

@@ -121,7 +121,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
     for name, account in settings.accounts.items():
         if account.provider == "kolena":
             provider = open_provider(account, settings, services.limiter)
-            accounts[name] = Account(name, provider, account.rates)
+            accounts[name] = Account(name, provider, account.rates, account.url)
     return Context(
         ledger=services.ledger,
         limiter=services.limiter,

@@ -63,6 +63,7 @@ class Ledger:
             "account": spec.account,
             "provider": spec.provider,
             "agent": spec.agent,
+            "address": spec.address,
             "to": json.dumps(spec.to),
             "files_per_run": spec.files_per_run,
             "options": json.dumps(dict(spec.options)),
@@ -309,6 +310,7 @@ class Ledger:
     def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
         """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
         wanted = [keys.batch(batch) if batch else keys.account(account), keys.CHAINS, keys.feed(account)]
+        wanted.append(keys.account(account))
         was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
         return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
 

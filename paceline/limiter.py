@@ -120,7 +120,7 @@ class Limiter:
             rate=rate,
             used=int(used),
             used_last_minute=int(minute),
-            learned=int(float(learned)) if learned else None,
+            learned=_recovered(float(learned), float(state[b"learned_ms"]), now, window, rate) if learned else None,
             closed_s=closed,
             closed_why=why.decode() if why and closed else None,
             next_free_s=max(next_free, 0.0),
@@ -129,3 +129,10 @@ class Limiter:
     @staticmethod
     def _keys(account: str, endpoint: EndpointClass) -> list[str]:
         return [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+
+
+def _recovered(learned: float, learned_ms: float, now_ms: int, window_ms: int, rate: Rate) -> int | None:
+    """Return what `limit_now` in `lua/pace.lua` makes of a learned limit by now; None once it has recovered."""
+    windows = max(int((now_ms - learned_ms) // window_ms), 0)
+    recovered = int(learned) + windows * max(1, rate.limit // 20)
+    return recovered if recovered < rate.limit else None

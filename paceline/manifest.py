@@ -192,6 +192,6 @@ def _lines_backwards(stream: BinaryIO, offset: int) -> Iterator[bytes]:
         stream.seek(offset)
         first, *whole = (stream.read(block) + rest).split(b"\n")
         yield from (line for line in reversed(whole) if line)
-        rest = first + b"\n"
-    if rest.strip():
+        rest = first
+    if rest:
         yield rest

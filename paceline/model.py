@@ -137,6 +137,7 @@ class BatchSpec:
     """What makes a batch this batch, and the choices that travel with it.
 
     `source` and local destinations are absolute. Two commands mean the same batch exactly if `batch_id()` is equal.
+    `address` is where the account's provider lives: a batch begun there is never carried on anywhere else.
     """
 
     source: str
@@ -148,11 +149,13 @@ class BatchSpec:
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
+    address: str = ""
 
     def batch_id(self) -> str:
         """Derive the id from source, account, agent, options and destinations: 10 characters, a letter first.
 
-        Priority and workers are left out: they change how a batch is run, not what it is.
+        Priority is left out: it changes how a batch is run, not what it is. So is the address: another one for the same
+        batch is refused, not taken for another batch.
         """
         parts = [self.source, self.account, self.provider, self.agent, str(self.files_per_run), self.name]
         parts += sorted(self.to) + [f"{key}={self.options[key]}" for key in sorted(self.options)]

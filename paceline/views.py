@@ -36,6 +36,7 @@ class BatchView:
     account: str
     provider: str
     agent: str
+    address: str
     to: tuple[str, ...]
     files_per_run: int
     priority: int
@@ -99,6 +100,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         account=row["account"],
         provider=row["provider"],
         agent=row["agent"],
+        address=row.get("address", ""),
         to=tuple(json.loads(row["to"])),
         files_per_run=int(row["files_per_run"]),
         priority=int(row.get("priority", 0)),

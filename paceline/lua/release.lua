@@ -16,7 +16,8 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE')) do
   redis.call('ZADD', string.format(ARGV[3], batch), tonumber(string.match(id, '(%d+)$')), id)
   if redis.call('HEXISTS', string.format(ARGV[4], batch), 'paused') == 0 then
     local priority = tonumber(redis.call('HGET', string.format(ARGV[4], batch), 'priority') or '0')
-    redis.call('ZADD', KEYS[2], 'NX', -priority * 1e9, batch)
+    local present = tonumber(redis.call('HGET', KEYS[1], 'share:' .. string.format('%.0f', priority)) or '0')
+    redis.call('ZADD', KEYS[2], 'NX', present - priority * 1e9, batch)
   end
 end
 local free, wait = pace_free(p, now)

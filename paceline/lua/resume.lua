@@ -1,6 +1,6 @@
 --! with clock
 -- Let a paused account, or a paused batch, go on.
--- KEYS 1 hash of the account or batch, 2 chains zset, 3 feed zset of the account
+-- KEYS 1 hash of the account or batch, 2 chains zset, 3 feed zset of the account, 4 account hash
 -- ARGV 1 account, 2 batch to feed again or '', 3 the reason it must be paused for ('' = any)
 -- RETURNS {1 if it was paused, ms until the feed chain wants a message or -1}
 local why = redis.call('HGET', KEYS[1], 'paused')
@@ -8,7 +8,8 @@ if not why or (ARGV[3] ~= '' and why ~= ARGV[3]) then return { 0, -1 } end
 redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms')
 if ARGV[2] ~= '' then
   local priority = tonumber(redis.call('HGET', KEYS[1], 'priority') or '0')
-  redis.call('ZADD', KEYS[3], 'NX', -priority * 1e9, ARGV[2])
+  local present = tonumber(redis.call('HGET', KEYS[4], 'share:' .. string.format('%.0f', priority)) or '0')
+  redis.call('ZADD', KEYS[3], 'NX', present - priority * 1e9, ARGV[2])
 end
 if redis.call('ZADD', KEYS[2], 'LT', 'CH', now_ms(), 'feed:' .. ARGV[1]) == 1 then return { 1, 0 } end
 return { 1, -1 }

@@ -39,11 +39,12 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A provider under one credential, with the rates that are allowed."""
+    """A provider under one credential, with the rates that are allowed. `address` is where this process sends to."""
 
     name: str
     provider: Provider
     rates: Mapping[EndpointClass, Rate]
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
         return []
     batch = context.views.batch(item.batch)
     account = context.account(batch.account)
+    if batch.address != account.address:
+        return _wrong_address(context, item, batch, account)
     files = context.views.files(submission_id)
     try:
         root = context.source(batch.source)
@@ -49,6 +51,18 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     except FileProblem as problem:
         return _bad_file(context, item, problem)
     return _begin(context, item, batch, account, root, files)
+
+
+def _wrong_address(context: Context, item: Submission, batch: BatchView, account: Account) -> list[Follow]:
+    """Stop a batch whose account means another server here: sending would pay at a place nobody asked for."""
+    message = (
+        f"worker {context.worker} sends account {account.name} to {account.address}, but the batch was begun with"
+        f" {batch.address}; give the worker the same address, then: paceline resume {batch.id}"
+    )
+    context.log.error("account.wrong_address", extra={"batch": batch.id, "account": account.name})
+    return _follows(
+        context.ledger.pause(item.id, item.generation, reason="wrong_address", message=message, whole_account=False)
+    )
 
 
 def _begin(

@@ -130,6 +130,13 @@ def test_a_provider_that_is_not_there(paceline: Paceline) -> None:
     is_one_clear_line(result, 7, "127.0.0.1:9")
 
 
+def test_another_address_for_the_same_batch_is_refused(paceline: Paceline) -> None:
+    assert paceline("run", "files", "--agent", "kolena:1", "--to", "out").code == 0
+    elsewhere = {"KOLENA_API_URL": "http://127.0.0.1:9"}
+    result = paceline("run", "files", "--agent", "kolena:1", "--to", "out", extra=elsewhere)
+    is_one_clear_line(result, 6, "http://127.0.0.1:9", "--name")
+
+
 def test_too_many_files_per_run(paceline: Paceline) -> None:
     command = ("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "301")
     is_one_clear_line(paceline(*command), 2, "301", "300")

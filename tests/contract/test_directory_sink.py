@@ -202,6 +202,7 @@ def test_a_commit_that_fails_keeps_the_former_output(tmp_path: Path, out: Path) 
         lambda raw: raw.replace(b'"format":1', b'"format":2'),
         lambda raw: raw[: len(raw) // 2],
         lambda raw: raw[:-10],
+        lambda raw: raw[: -len(b"]}\n")],
         lambda raw: b"",
         lambda raw: b"{}\n",
         lambda raw: json.dumps(json.loads(raw)).encode(),
@@ -225,6 +226,31 @@ def test_a_manifest_with_fewer_submissions_than_the_ledger_is_not_committed(tmp_
         open_sink(str(out)).commit(closing(tmp_path, submissions=3))
 
     assert [path.name for path in out.iterdir()] == ["parts"]
+
+
+def test_a_manifest_whose_submissions_are_out_of_order_is_not_committed(tmp_path: Path, out: Path) -> None:
+    manifest = tmp_path / "state.jsonl"
+    with ManifestWriter(str(manifest), BATCH) as writer:
+        for entry in reversed(PLAN):
+            writer.write(entry)
+
+    with pytest.raises(SinkError, match="000002"):
+        open_sink(str(out)).commit(Closing(BATCH, str(manifest), 2, {}))
+
+
+def test_a_commit_that_breaks_off_between_two_files_does_not_count(tmp_path: Path, out: Path) -> None:
+    done = closing(tmp_path)
+    open_sink(str(out)).commit(done)
+    (out / "manifest.jsonl").unlink()
+    (out / "manifest.jsonl").mkdir()  # the last to be put in place: a rename onto a folder fails
+
+    with pytest.raises(SinkError, match="out"):
+        open_sink(str(out)).commit(done)
+    assert not (out / "_SUCCESS").exists()
+
+    (out / "manifest.jsonl").rmdir()
+    open_sink(str(out)).commit(done)
+    assert sorted(path.name for path in out.iterdir()) == FINAL
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path, out: Path) -> None:

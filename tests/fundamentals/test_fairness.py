@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from paceline.model import batch_of
 from tests.support.world import World
@@ -57,3 +58,19 @@ def test_a_batch_of_a_paused_kind_does_not_stop_the_others() -> None:
     world.send([follow] if follow else [])
     world.run()
     assert world.states(one) == {"exported": 10}
+
+
+def test_a_worker_that_means_another_server_sends_nothing_there() -> None:
+    world = World()
+    batch = world.plan(3)
+    account = world.context.accounts["fake"]
+    elsewhere = replace(account, address="https://elsewhere.example")
+    world.context.accounts["fake"] = elsewhere  # type: ignore[index]  # the world's own dict
+    world.run(300)
+    assert world.provider.arrivals == []
+    assert world.views.batch(batch).paused == "wrong_address"
+    world.context.accounts["fake"] = account  # type: ignore[index]  # the world's own dict
+    _, follow = world.ledger.resume("fake", batch=batch)
+    world.send([follow] if follow else [])
+    world.run()
+    assert world.states(batch) == {"exported": 3}

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,35 @@ def test_a_folder_that_becomes_a_symlink_out_is_not_followed(root: Path, tmp_pat
     (root / "sub").symlink_to(tmp_path / "moved")
 
     refuse(root, file, FileMissing)
+
+
+def test_nothing_else_is_read_however_fast_it_takes_the_files_place(root: Path, tmp_path: Path) -> None:
+    put(root / "planned", b"good")
+    file = PlannedFile("a", 4, (root / "planned").stat().st_mtime_ns, "name")
+    os.utime(put(tmp_path / "secret", b"evil"), ns=(file.mtime_ns, file.mtime_ns))
+    put(root / "other", b"another size")
+    source, stop = SourceRoot(str(root)), threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            for name in ("planned", "other"):
+                os.link(root / name, root / "next")
+                (root / "next").replace(root / "a")
+            (root / "next").symlink_to(tmp_path / "secret")
+            (root / "next").replace(root / "a")
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    read: set[bytes] = set()
+    tries = 0
+    while tries < 3000 or not read:
+        tries += 1
+        with suppress(FileMissing, FileChanged), source.open(file) as opened:
+            read.add(opened.read())
+    stop.set()
+    swapper.join()
+
+    assert read == {b"good"}
 
 
 def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:

@@ -202,6 +202,23 @@ def test_what_may_not_be_read_is_a_row_and_the_rest_is_listed(root: Path, tmp_pa
     ]
 
 
+def test_a_locked_folder_that_is_on_record_is_no_row_again(root: Path, tmp_path: Path) -> None:
+    for path in ("a", "locked/a", "z"):
+        put(root / path)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    root.chmod(0o755)
+    (root / "locked").chmod(0o000)
+
+    printed = as_another_user(
+        "from producers.sources import walk\n#become\n"
+        "for after in (None, 'locked'): print([entry.path for entry in walk(sys.argv[1], after=after)])",
+        str(root),
+    )
+
+    assert printed == "['a', 'locked', 'z']\n['z']\n"
+
+
 def test_a_tree_deeper_than_descriptors_and_longer_than_a_path_is_listed(bottomless: Path) -> None:
     put(bottomless / "before")
     bottom = put_deep(bottomless, 1500, "deeper", "empty")

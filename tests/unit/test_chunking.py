@@ -204,6 +204,13 @@ def test_a_file_of_exactly_the_limit_fits_and_one_byte_more_does_not() -> None:
     assert SkippedFile("more", SkipReason.TOO_LARGE, 251, 1) in plan
 
 
+@pytest.mark.parametrize(("limit", "sizes"), [(20, [2, 1]), (19, [1, 1, 1]), (30, [3]), (29, [2, 1])])
+def test_a_submission_is_filled_up_to_its_last_byte_and_no_further(limit: int, sizes: list[int]) -> None:
+    limits = SizeLimits(files=300, file_bytes=10, submission_bytes=limit)
+
+    assert [len(names) for names in uploads("a", "b", "c", limit=limits)] == sizes
+
+
 def test_a_submission_of_no_files_cannot_be_asked_for() -> None:
     with pytest.raises(ValueError, match="at least one"):
         next(chunk(files("a"), ROOMY, 0))

@@ -86,8 +86,9 @@ def test_reading_stops_at_the_length_asked_for(tmp_path: Path) -> None:
     assert [row.path for row in read_manifest(path, start=first.stop)] == ["c"]
 
 
-def test_a_manifest_is_private_whatever_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_a_manifest_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         ManifestWriter(str(tmp_path / "manifest.jsonl"), BATCH).close()
     finally:
