@@ -1,8 +1,8 @@
 """Finds and fills the parts of a page that are written by a program, between two comments.
 
-    <!-- generated: NAME -->
-    …
-    <!-- end: NAME -->
+<!-- generated: NAME -->
+…
+<!-- end: NAME -->
 """
 
 from __future__ import annotations

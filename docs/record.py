@@ -1,4 +1,4 @@
-"""Records a real session with the sandbox: `python -m docs.record` writes `docs/session.svg` and README's transcript."""
+"""Records a session with the sandbox: `python -m docs.record` writes `docs/session.svg` and README's transcript."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asia
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>
 {lines}
 </defs>
 <rect fill="#292929" width="{terminal_width}" height="{terminal_height}" rx="8"/>
@@ -72,10 +74,10 @@ def main() -> None:
         with _sandbox() as url:
             environment = _environment(url)
             screen = on_terminal(RUN, environment)
-            told = [_plain(command, environment) for command in ("ls results", RUN)]
+            told = _told(RUN, environment)
         frames, ending = take_apart(screen)
         (ROOT / "docs/session.svg").write_text(svg(frames[len(frames) * 3 // 5], ending), "utf-8")
-        transcript = "\n".join([f"$ {RUN}", Text.from_ansi(ending).plain.rstrip(), *told])
+        transcript = "\n".join([f"$ {RUN}", Text.from_ansi(ending).plain.rstrip(), f"$ {RUN} > /dev/null", told])
         readme = ROOT / "README.md"
         readme.write_text(put(readme.read_text("utf-8"), "session", f"```console\n{transcript}\n```"), "utf-8")
     finally:
@@ -128,16 +130,15 @@ def svg(frame: str, ending: str) -> str:
     console.print(Text.from_ansi(frame.strip("\n")))
     console.print(Text("   the panel is drawn anew four times a second, and makes room for the summary:", "dim italic"))
     console.print(Text.from_ansi(ending.strip("\n")))
-    return console.export_svg(
-        theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6
-    )
+    return console.export_svg(theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6)
 
 
-def _plain(command: str, environment: dict[str, str]) -> str:
+def _told(command: str, environment: dict[str, str]) -> str:
+    """Run a command and return what it says beside its data."""
     done = subprocess.run(
-        _words(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=FOLDER, env=environment, check=True
+        _words(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=FOLDER, env=environment, check=True
     )
-    return f"$ {command}\n{done.stdout.decode().rstrip()}"
+    return done.stderr.decode().rstrip()
 
 
 def _words(command: str) -> list[str]:

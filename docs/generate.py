@@ -1,0 +1,107 @@
+"""Writes the parts of the docs that the code knows best: `python -m docs.generate`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+
+import click
+
+from cli.exits import Exit
+from cli.main import VERBS, cli
+from config import docs as settings
+from docs.blocks import put
+from paceline import redis_keys
+from paceline.lifecycle import TABLE
+from paceline.model import BatchState, Outcome, SkipReason, State
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HELP_WIDTH = 100
+
+
+def state_table() -> str:
+    """Return the transitions as a table."""
+    rows = ["| verb | from | to | when, and what it does |", "|---|---|---|---|"]
+    for verb, row in TABLE.items():
+        sources = ", ".join(f"`{state}`" for state in row.sources) or "–"
+        rows.append(f"| `{verb}` | {sources} | `{row.target}` | {row.note} |")
+    return "\n".join(rows)
+
+
+def redis_table() -> str:
+    """Return the table of keys that the module which spells them begins with."""
+    return "\n".join(line for line in (redis_keys.__doc__ or "").splitlines() if line.startswith("|"))
+
+
+def words(kind: type[Enum], *, head: str) -> str:
+    """Return an enumeration's members with the comments behind them in the code; one without a comment stands alone."""
+    numbered = issubclass(kind, int)
+    notes = dict(re.findall(r"^ {4}([A-Z_]+) = [^#\n]+?(?:  # (.*))?$", inspect.getsource(kind), re.M))
+    rows = [f"| {head} | |", "|---|---|"]
+    for member in kind:
+        shown = str(int(member.value)) if numbered else f"`{member.value}`"
+        rows.append(f"| {shown} | {notes[member.name]} |")
+    return "\n".join(rows)
+
+
+def verbs_help() -> str:
+    """Return every verb's `--help`."""
+    above = click.Context(
+        cli, info_name="paceline", terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH, **cli.context_settings
+    )
+    parts = [f"## paceline\n\n{_fenced(cli.get_help(above))}"]
+    for name in VERBS:
+        verb = cli.get_command(above, name)
+        assert verb is not None
+        context = click.Context(
+            verb, info_name=name, parent=above, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH
+        )
+        parts.append(f"## paceline {name}\n\n{_fenced(verb.get_help(context))}")
+    return "\n\n".join(parts)
+
+
+def _fenced(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"
+
+
+BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {"exit-codes": lambda: words(Exit, head="exit code")},
+    "docs/architecture.md": {"redis-keys": redis_table},
+    "docs/lifecycle.md": {
+        "states": lambda: words(State, head="state"),
+        "transitions": state_table,
+        "outcomes": lambda: words(Outcome, head="outcome"),
+        "skip-reasons": lambda: words(SkipReason, head="reason"),
+        "batch-states": lambda: words(BatchState, head="state"),
+    },
+    "docs/cli.md": {"verbs": verbs_help},
+}
+"""Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""
+
+
+def pages(root: Path = ROOT) -> dict[str, str]:
+    """Return every page with a generated part as it should be now."""
+    made = {"docs/settings.md": settings.pages()}
+    for name, blocks in BLOCKS.items():
+        page = (root / name).read_text("utf-8")
+        for block, write in blocks.items():
+            page = put(page, block, write())
+        made[name] = page
+    return made
+
+
+def main() -> None:
+    """Write what has changed."""
+    for name, page in pages().items():
+        path = ROOT / name
+        if not path.exists() or path.read_text("utf-8") != page:
+            path.write_text(page, "utf-8")
+            print(f"written: {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The docs agree with the code, and each check that says so can say otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs import check, generate
+from docs.blocks import names, put
+from docs.check import Problem
+from docs.record import take_apart
+from paceline.lifecycle import TABLE
+
+OPTIONS = {"": {"--help"}, "run": {"--agent", "--to", "-h"}, "status": {"--watch"}}
+
+
+def found(problems: Iterator[Problem]) -> list[tuple[int, str]]:
+    return [(one.line, one.text) for one in problems]
+
+
+def test_nothing_in_the_docs_is_wrong() -> None:
+    assert [str(one) for one in check.problems()] == []
+
+
+def test_a_generated_part_that_was_edited_is_named_with_its_line() -> None:
+    wanted = {"docs/a.md": "one\ntwo\nthree\n"}
+    assert found(check.stale({"docs/a.md": "one\n2\nthree\n"}, wanted))[0][0] == 2
+    assert found(check.stale({"docs/a.md": "one\ntwo\n"}, wanted))[0][0] == 3
+    assert found(check.stale({}, wanted))
+    assert not found(check.stale(wanted, wanted))
+
+
+def test_a_link_to_a_missing_file_is_found() -> None:
+    pages = {"docs/a.md": "fine\n[gone](b.md) ![gone](../c.svg) [there](../README.md) [out](https://example.org/x)\n"}
+    assert found(check.broken_links(pages, {"README.md"}.__contains__)) == [
+        (2, "the link leads to b.md, which doesn't exist"),
+        (2, "the link leads to ../c.svg, which doesn't exist"),
+    ]
+
+
+def test_a_link_out_of_the_project_is_found() -> None:
+    assert found(check.broken_links({"README.md": "[up](../etc/passwd)"}, lambda _: True))
+
+
+def test_a_link_to_a_missing_heading_is_found() -> None:
+    pages = {
+        "README.md": "[there](docs/a.md#what-it-isnt) [gone](docs/a.md#what-it-is) [here](#top)\n# Top\n",
+        "docs/a.md": "## What it *isn't*\n```sh\n# What it is\n```\n",
+    }
+    assert found(check.broken_links(pages, lambda _: True)) == [(1, "docs/a.md has no heading #what-it-is")]
+
+
+def test_links_in_code_are_no_links() -> None:
+    assert not found(check.broken_links({"README.md": "`[a](b)`\n```\n[a](b)\n```\n"}, lambda _: False))
+
+
+@pytest.mark.parametrize(
+    ("heading", "anchor"),
+    [("## paceline run", "paceline-run"), ("# `a_b`, c!", "a_b-c"), ("## [Unreleased] – 0.1.0", "unreleased--010")],
+)
+def test_anchors_are_made_as_github_makes_them(heading: str, anchor: str) -> None:
+    assert check.anchors(heading) == {anchor}
+
+
+def test_a_second_heading_of_the_same_words_gets_a_number() -> None:
+    assert check.anchors("# A\n# A\n# A\n") == {"a", "a-1", "a-2"}
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("paceline rnu x", "paceline has no verb 'rnu'; did you mean run?"),
+        ("$ .venv/bin/paceline run x --agnet kolena:1", "paceline run has no option --agnet"),
+        ("$ X=1 paceline run x --agnet kolena:1", "paceline run has no option --agnet"),
+        ("paceline run x \\\n  --agnet kolena:1", "paceline run has no option --agnet"),
+        ("paceline run x --to=y --agent kolena:1 -h", None),
+        ("paceline status --watch | grep --color x", None),
+        ("paceline status  # like run --agent", None),
+        ("paceline --help", None),
+        ("paceline --hlep", "paceline has no option --hlep"),
+        ("paceline: no account kolen; did you mean kolena?", None),
+    ],
+)
+def test_commands_that_do_not_exist_are_found(code: str, complaint: str | None) -> None:
+    problems = found(check.unknown_commands({"a.md": f"text\n```sh\n{code}\n```\n"}, OPTIONS))
+    assert problems == ([(3, complaint)] if complaint else [])
+
+
+def test_a_command_within_a_sentence_is_checked_too() -> None:
+    page = "type `paceline status --wach`, not: paceline nonsense"
+    assert found(check.unknown_commands({"a.md": page}, OPTIONS)) == [(1, "paceline status has no option --wach")]
+
+
+def test_the_options_are_those_of_the_command_line_without_hidden_ones() -> None:
+    options = check.cli_options()
+    assert {"--agent", "--to", "--json", "--help"} <= options["run"]
+    assert "--owner-fd" not in options["worker"]
+    assert "--version" in options[""]
+
+
+def test_a_misspelt_variable_is_found_with_a_hint() -> None:
+    page = "PACELINE_CONFIG, PACELINE_HOME and PACELINE_ACCOUNTS__MINE__LIMITS__ADD\n`PACELINE_SETLE_SECONDS`\n"
+    ((line, text),) = found(check.unknown_variables({"a.md": page}))
+    assert line == 2
+    assert "did you mean PACELINE_SETTLE_SECONDS?" in text
+
+
+def test_json_that_does_not_parse_is_found_at_its_line() -> None:
+    page = 'text\n```json\n{\n  "a": 1,\n  "b": …\n}\n```\n```json\n{}\n```\n```jsonl\n{}\n{]\n```\n```text\n{\n```\n'
+    assert [line for line, _ in found(check.unreadable_json({"a.md": page}))] == [5, 13]
+
+
+def test_problems_are_printed_with_file_and_line_and_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "problems", lambda: [Problem("docs/a.md", 7, "wrong")])
+    with pytest.raises(SystemExit) as ended:
+        check.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "docs/a.md:7: wrong\n"
+
+
+def test_every_transition_stands_in_the_state_table() -> None:
+    table = generate.state_table()
+    assert all(f"| `{verb}` |" in table for verb in TABLE)
+
+
+def test_every_generated_block_stands_in_its_page() -> None:
+    for page, blocks in generate.BLOCKS.items():
+        assert set(blocks) <= set(names((generate.ROOT / page).read_text("utf-8")))
+
+
+def test_a_block_is_filled_and_nothing_else_changes() -> None:
+    page = "a\n<!-- generated: x -->\nold\n<!-- end: x -->\nb\n"
+    filled = put(page, "x", "new\\1")
+    assert filled == "a\n<!-- generated: x -->\n\nnew\\1\n\n<!-- end: x -->\nb\n"
+    assert put(filled, "x", "new\\1") == filled
+
+
+def test_a_page_without_the_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 blocks named 'x'"):
+        put("nothing here", "x", "new")
+
+
+def test_help_is_the_same_in_a_terminal_of_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = generate.verbs_help()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert generate.verbs_help() == before
+
+
+def test_a_terminals_frames_are_told_from_what_stayed() -> None:
+    screen = "\x1b[?25l╭one╮\r\n╰───╯\r\x1b[2K\x1b[1A\x1b[2K╭two╮\r\n╰───╯\r\x1b[1A\x1b[2K\x1b[?25hthe end\r\n"
+    assert take_apart(screen) == (["╭one╮\n╰───╯", "╭two╮\n╰───╯"], "the end\n")
+
+
+def test_the_recording_is_well_formed_and_loads_nothing() -> None:
+    from xml.etree import ElementTree
+
+    text = Path(generate.ROOT / "docs/session.svg").read_text("utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")  # noqa: S314  # our own file
+    assert "url(http" not in text
+    assert "@import" not in text
