@@ -1,7 +1,7 @@
 --! with clock
 -- Close an endpoint class of an account for a while, for everybody, and learn from a refusal.
 -- KEYS 1 pace log, 2 pace state
--- ARGV 1 ms to stay closed ('' = back off by strikes), 2 why, 3 '1' to lower the learned limit, 4 limit, 5 window ms,
+-- ARGV 1 ms to stay closed ('' or less than a second = back off by strikes), 2 why, 3 '1' to lower the learned limit, 4 limit, 5 window ms,
 --      6 longest back-off in ms
 -- RETURNS ms it stays closed
 local now = now_ms()
@@ -11,8 +11,8 @@ local strikes = tonumber(s[2] or '0')
 if now - tonumber(s[3] or '0') > tonumber(ARGV[5]) then strikes = 0 end
 local fresh = closed <= now
 if fresh then strikes = strikes + 1 end
-local stay = ARGV[1] ~= '' and tonumber(ARGV[1]) or math.min(1000 * 2 ^ math.min(strikes - 1, 20), tonumber(ARGV[6]))
-stay = math.max(stay, 0)
+local stay = ARGV[1] ~= '' and tonumber(ARGV[1]) or 0
+if stay < 1000 then stay = math.min(1000 * 2 ^ math.max(math.min(strikes - 1, 20), 0), tonumber(ARGV[6])) end
 if fresh and ARGV[3] == '1' then
   -- What was granted in this window was evidently too much; a whole burst of refusals teaches once.
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[5]))

@@ -142,7 +142,7 @@ def test_the_limit_learned_from_a_refusal_recovers_slowly() -> None:
     rate = Rate(40, 60.0)
     for _ in range(20):
         assert limiter.take("fake", ADD, rate) == 0
-    limiter.close("fake", ADD, rate, seconds=0.0, why="throttled")
+    limiter.close("fake", ADD, rate, seconds=1.0, why="throttled")
     assert limiter.view("fake", ADD, rate).learned == 18
     for _ in range(30):
         world._tick(61.2)
@@ -155,4 +155,4 @@ def test_absurd_wishes_of_the_provider_are_bounded() -> None:
     limiter = world.context.limiter
     rate = Rate(10, 60.0)
     assert limiter.close("fake", ADD, rate, seconds=1e9, why="throttled") == 3600
-    assert limiter.close("other", ADD, rate, seconds=-1.0, why="throttled") == 0
+    assert limiter.close("other", ADD, rate, seconds=-1.0, why="throttled") == 1  # a wish for "at once" is no wish
