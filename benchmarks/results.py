@@ -48,7 +48,7 @@ def write_results(path: Path, section: Section, order: Sequence[str]) -> None:
         lines += ["", *title, *([""] if title else []), as_markdown(table)]
     sections[section.part] = "\n".join(lines)
     parts = [part for part in order if part in sections]
-    body = "\n".join(f"\n## {part}\n\n{sections[part]}\n" for part in parts)
+    body = "".join(f"\n## {part}\n\n{sections[part]}\n" for part in parts)
     path.write_text(_TITLE + body, "utf-8")
 
 
