@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from config.connections import connect
 from config.schema import Settings
+from paceline.chains import Chains
 from paceline.errors import ConfigError, SourceUnreachable, Unavailable
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
@@ -36,6 +37,7 @@ class Services:
     settings: Settings
     redis: redis.Redis
     ledger: Ledger
+    chains: Chains
     limiter: Limiter
     views: Views
 
@@ -46,7 +48,7 @@ def open_services(settings: Settings) -> Services:
     scripts = Scripts(client)
     policy = pace_policy(settings)
     ledger = Ledger(client, scripts, policy)
-    return Services(settings, client, ledger, Limiter(client, scripts, policy), Views(client))
+    return Services(settings, client, ledger, Chains(scripts), Limiter(client, scripts, policy), Views(client))
 
 
 def pace_policy(settings: Settings) -> PacePolicy:
@@ -124,6 +126,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
             accounts[name] = Account(name, provider, account.rates, account.url)
     return Context(
         ledger=services.ledger,
+        chains=services.chains,
         limiter=services.limiter,
         views=services.views,
         results=results,

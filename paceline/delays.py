@@ -7,8 +7,14 @@ import math
 FIRST_POLL_S = 1.5
 """Both vendors' advice: wait one to two seconds after the start, then back off to five to ten."""
 
-POLL_GRID_S = 5.0
+POLL_LEAST_S = 5.0
+"""Between two questions about one run; the vendors say five to ten seconds."""
+
+POLL_GRID_S = 2.5
 """Later polls fall on multiples of this, so that runs started at different moments share one list call."""
+
+_LATE_S = 0.3
+"""A poll comes a little after its grid point; without this allowance it would always skip one."""
 
 POLL_LONGEST_S = 60.0
 
@@ -16,11 +22,11 @@ POLL_LONGEST_S = 60.0
 def next_poll_s(now_s: float, age_s: float, calls_per_sweep: int) -> float:
     """Return when to ask after a run again, as a time on the same clock as `now_s`.
 
-    5 to 10 s ahead for young runs, a sixtieth of its age for old ones, 0.6 s for every list call that a sweep of all
+    5 to 7.5 s ahead for young runs, a sixtieth of its age for old ones, 0.6 s for every list call that a sweep of all
     runs in flight costs (so ten thousand runs are swept every 20 s), never more than 60 s. The result lies on the grid.
     """
-    least_s = min(max(POLL_GRID_S, age_s / 60, 0.6 * calls_per_sweep), POLL_LONGEST_S - POLL_GRID_S)
-    return math.ceil((now_s + least_s) / POLL_GRID_S) * POLL_GRID_S
+    least_s = min(max(POLL_LEAST_S, age_s / 60, 0.6 * calls_per_sweep), POLL_LONGEST_S - POLL_GRID_S)
+    return math.ceil((now_s + least_s - _LATE_S) / POLL_GRID_S) * POLL_GRID_S
 
 
 def tick_s(starts_per_s: float, in_flight: int) -> float:
@@ -31,7 +37,7 @@ def tick_s(starts_per_s: float, in_flight: int) -> float:
     """
     if in_flight <= 3 or starts_per_s <= 0:
         return 1.0
-    return min(max(4 / starts_per_s, 1.0), POLL_GRID_S)
+    return min(max(4 / starts_per_s, 1.0), POLL_LEAST_S)
 
 
 def upload_deadline_s(size_bytes: int, *, base_s: float, bytes_per_s: float) -> float:

@@ -35,21 +35,24 @@ from paceline.model import (
     submission_id,
 )
 from paceline.packing import pack_files
-from paceline.replies import Begun, Due, DueRun, Duplicate, Lost, Moved, Paused, Released, Wait
+from paceline.replies import Begun, Due, DueRun, Duplicate, Ending, Lost, Moved, Paused, Released, Wait
 from paceline.scripts import Arg, Scripts
 
 BY_PERSON = "by_person"
 """The reason of a pause that a person asked for."""
 
 
+EXPORT_LEASE_S = 30.0
+"""A finished submission whose export isn't recorded after this long is exported again."""
+
+
 class Ledger:
     """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
 
-    def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy, *, export_lease_s: float = 30.0) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy) -> None:
         self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
         self._scripts = scripts
         self._pace = pace
-        self._export_lease_ms = round(export_lease_s * 1000)
         self.place = lru_cache(maxsize=4096)(self._look_up_place)
 
     # -- planning ---------------------------------------------------------------------------------------------------
@@ -215,9 +218,9 @@ class Ledger:
 
     def reject(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
         """Finish a submission that can't work as it is."""
-        return self._finish(
-            submission, generation, Verb.REJECT, (State.PLANNED, State.SUBMITTING), Outcome.FAILED, reason, error, None
-        )
+        end = Ending(submission, generation, Outcome.FAILED, reason, error)
+        args = _finish_args(end, Verb.REJECT, (State.PLANNED, State.SUBMITTING))
+        return _finished(end, self._scripts.run("finish", self._way(submission), args))
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -254,21 +257,10 @@ class Ledger:
         earliest = int(self._scripts.run("snooze", [keys.due(account, agent), keys.gap(account, agent)], args))
         return None if earliest < 0 else earliest / 1000
 
-    def finish(
-        self,
-        submission: str,
-        generation: int,
-        *,
-        run: RunView,
-        outcome: Outcome,
-        reason: str,
-        error: ErrorNote | None,
-        finished_ms: int | None = None,
-    ) -> Moved | Lost:
-        """Record a run's end. The first one stays."""
-        return self._finish(
-            submission, generation, Verb.FINISH, (State.RUNNING,), outcome, reason, error, run, finished_ms
-        )
+    def finish(self, endings: Sequence[Ending]) -> list[Moved | Lost]:
+        """Record the ends of runs, in one round trip. The first end of each stays."""
+        calls = [(self._way(end.submission), _finish_args(end, Verb.FINISH, (State.RUNNING,))) for end in endings]
+        return [_finished(end, row) for end, row in zip(endings, self._scripts.run_many("finish", calls), strict=True)]
 
     def exported(self, submission: str, generation: int) -> Moved | Lost:
         """Record that every sink holds the submission durably."""
@@ -314,40 +306,6 @@ class Ledger:
         was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
         return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
 
-    # -- chains and rescue ------------------------------------------------------------------------------------------
-
-    def claim(self, step: Step, key: str, *, lease_s: float, early_s: float = 0.25) -> str | None:
-        """Claim a chain that is due; None if it isn't (another message carries it, or it is idle)."""
-        args: list[Arg] = [f"{step}:{key}", round(lease_s * 1000), round(early_s * 1000)]
-        return self._scripts.run("chain_claim", [keys.CHAINS], args).decode() or None
-
-    def next(self, step: Step, key: str, claim: str, again_s: float | None) -> Follow | None:
-        """End a claim: the chain is due again in `again_s`, or idle (None)."""
-        args: list[Arg] = [f"{step}:{key}", claim, -1 if again_s is None else round(again_s * 1000)]
-        wake = int(self._scripts.run("chain_next", [keys.CHAINS], args))
-        return None if wake < 0 else Follow(step, key, wake / 1000)
-
-    def wake(self, step: Step, key: str, in_s: float = 0.0) -> Follow | None:
-        """Make a chain due; None if it already is, as early."""
-        wake = int(self._scripts.run("wake_chain", [keys.CHAINS], [f"{step}:{key}", round(in_s * 1000)]))
-        return None if wake < 0 else Follow(step, key, wake / 1000)
-
-    def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
-        """Return the chains whose message is late; each is named to one rescuer per grace time."""
-        grace = round(grace_s * 1000)
-        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most])
-        split = [member.decode().partition(":") for member in late]
-        return [Follow(Step(step), key) for step, _, key in split]
-
-    def overdue_exports(self, most: int = 100) -> list[Follow]:
-        """Return the finished submissions whose export is late."""
-        late = self._scripts.run("overdue", [keys.EXPORTS], [0, self._export_lease_ms, most])
-        return [Follow(Step.EXPORT, member.decode()) for member in late]
-
-    def overdue_leases(self, most: int = 100) -> list[str]:
-        """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
-        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most])]
-
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _look_up_place(self, batch: str) -> tuple[str, str]:
@@ -376,23 +334,14 @@ class Ledger:
         follow = self._follow(step, batch_of(submission), int(row[2])) if step is not None else None
         return Moved(int(row[1]), follow)
 
-    def _finish(
-        self,
-        submission: str,
-        generation: int,
-        verb: Verb,
-        sources: tuple[State, ...],
-        outcome: Outcome,
-        reason: str,
-        error: ErrorNote | None,
-        run: RunView | None,
-        finished_ms: int | None = None,
-    ) -> Moved | Lost:
-        args: list[Arg] = [submission, generation, verb.value, ",".join(sources), outcome.value, reason]
-        args.append(json.dumps(error.as_dict()) if error else "")
-        args += [run.raw_status, "" if run.credits is None else run.credits, run.run_url or ""] if run else ["", "", ""]
-        args += [self._export_lease_ms, "" if finished_ms is None else finished_ms]
-        moved = self._moved("finish", submission, args)
-        if isinstance(moved, Moved):
-            return Moved(moved.generation, Follow(Step.EXPORT, submission))
-        return moved
+
+def _finish_args(end: Ending, verb: Verb, sources: tuple[State, ...]) -> list[Arg]:
+    args: list[Arg] = [end.submission, end.generation, verb.value, ",".join(sources), end.outcome.value, end.reason]
+    args.append(json.dumps(end.error.as_dict()) if end.error else "")
+    run = end.run
+    args += [run.raw_status, "" if run.credits is None else run.credits, run.run_url or ""] if run else ["", "", ""]
+    return [*args, round(EXPORT_LEASE_S * 1000), "" if end.finished_ms is None else end.finished_ms]
+
+
+def _finished(end: Ending, row: Sequence[Any]) -> Moved | Lost:
+    return Moved(int(row[1]), Follow(Step.EXPORT, end.submission)) if row[0] == b"ok" else Lost()

@@ -1,10 +1,10 @@
-"""What the ledger's verbs answer with."""
+"""What the ledger's verbs take and answer with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paceline.model import Follow
+from paceline.model import ErrorNote, Follow, Outcome, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +81,16 @@ class Due:
     in_flight: int
     starts_per_s: float
     now_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a submission ended, to be recorded. `run` is its last view, None where there is no run."""
+
+    submission: str
+    generation: int
+    outcome: Outcome
+    reason: str
+    error: ErrorNote | None = None
+    run: RunView | None = None
+    finished_ms: int | None = None

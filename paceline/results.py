@@ -9,8 +9,8 @@ from typing import Any, Protocol
 class Results(Protocol):
     """The results backend as the runner sees it: Celery's own in production, a dictionary in simulations."""
 
-    def put(self, submission: str, record: Mapping[str, Any]) -> None:
-        """Keep a submission's record (the line of `results.jsonl`) for the backend's TTL, replacing an earlier one."""
+    def put(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep records (lines of `results.jsonl`, by submission) for the backend's TTL, replacing earlier ones."""
 
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return the record, or None if there is none (any more)."""
@@ -22,9 +22,9 @@ class MemoryResults:
     def __init__(self) -> None:
         self.records: dict[str, Mapping[str, Any]] = {}
 
-    def put(self, submission: str, record: Mapping[str, Any]) -> None:
-        """Keep a record."""
-        self.records[submission] = record
+    def put(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep records."""
+        self.records.update(records)
 
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return a record, or None."""

@@ -47,10 +47,10 @@ class Runner:
         return rescuing.rescue(self.context)
 
     def _chain(self, step: Step, key: str) -> list[Follow]:
-        ledger = self.context.ledger
-        claim = ledger.claim(step, key, lease_s=self.context.waits.chain_lease_s)
+        chains = self.context.chains
+        claim = chains.claim(step, key, lease_s=self.context.waits.chain_lease_s)
         if claim is None:
             return []
         follows, again_s = CHAINS[step](self.context, key)
-        onward = ledger.next(step, key, claim, None if again_s is None else min(again_s, LONGEST_COUNTDOWN_S))
+        onward = chains.next(step, key, claim, None if again_s is None else min(again_s, LONGEST_COUNTDOWN_S))
         return [*follows, onward] if onward else follows

@@ -61,8 +61,16 @@ class Scripts:
     """
 
     def __init__(self, redis: Redis, clock: Clock = "redis") -> None:
+        self._redis = redis
         self._scripts = {name: redis.register_script(source(name, clock)) for name in _NAMES}
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Arg] = ()) -> Any:
         """Run a script; its header says what it returns."""
         return self._scripts[name](keys=list(keys), args=list(args))
+
+    def run_many(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Arg]]]) -> list[Any]:
+        """Run a script several times in one round trip, each atomic by itself; return their answers in order."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                self._scripts[name](keys=list(keys), args=list(args), client=pipe)
+            return pipe.execute()

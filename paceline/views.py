@@ -198,6 +198,20 @@ class Views:
         raw = self._redis.hgetall(keys.submission(submission))
         return parse_submission(submission, raw) if b"state" in raw else None
 
+    def with_files(self, submissions: Sequence[str]) -> dict[str, tuple[Submission, tuple[PlannedFile, ...]]]:
+        """Return submissions with their files in manifest order, in one round trip; unknown ones are missing."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for item in submissions:
+                pipe.hgetall(keys.submission(item))
+                pipe.get(keys.files(item))
+            rows = pipe.execute()
+        pairs = zip(submissions, rows[::2], rows[1::2], strict=True)
+        return {
+            item: (parse_submission(item, raw), unpack_files(packed))
+            for item, raw, packed in pairs
+            if b"state" in raw and packed is not None
+        }
+
     def submission(self, submission: str) -> Submission:
         """Return a submission. Raises `UnknownSubmission`."""
         found = self.find_submission(submission)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from paceline.chains import Chains
 from paceline.clocks import boottime
 from paceline.errors import ConfigError
 from paceline.files import SourceRoot
@@ -57,6 +58,7 @@ class Context:
     """
 
     ledger: Ledger
+    chains: Chains
     limiter: Limiter
     views: Views
     results: Results

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from paceline.delays import next_poll_s, tick_s
 from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled
-from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
-from paceline.records import build_record
-from paceline.replies import Due, DueRun, Moved
+from paceline.model import EndpointClass, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
+from paceline.replies import Due, DueRun
 from paceline.steps.context import Account, Context, Waits
+from paceline.steps.finishing import finish
 
-SLACK_S = 2.5
-"""Runs due within this are taken along: they cost nothing in the same call. Half the shortest interval."""
+SLACK_S = 0.5
+"""Runs due within this are taken along: they cost nothing in the same call."""
 
 CALLS_PER_TURN = 20
 """After so many calls the chain gives way to other messages on its queue."""
@@ -29,6 +29,7 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     again_s: float | None = 0.0
     most = _most(account)
     for _ in range(CALLS_PER_TURN):
+        taken_at = context.elapsed()
         due = _take(context, account, agent, most)
         if not due.runs:
             return follows, due.again_s
@@ -43,7 +44,7 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
             continue
         except ProviderError as error:
             return follows, _failed(context, account, agent, due, error)
-        done, again_s = _settle(context, account, agent, due, found)
+        done, again_s = _settle(context, account, agent, due, found, taken_at)
         follows += done
         if again_s is None or again_s > 0:
             break
@@ -76,10 +77,10 @@ def _take(context: Context, account: Account, agent: str, most: int) -> Due:
 
 
 def _settle(
-    context: Context, account: Account, agent: str, due: Due, found: Mapping[str, RunView]
+    context: Context, account: Account, agent: str, due: Due, found: Mapping[str, RunView], taken_at: float
 ) -> tuple[list[Follow], float | None]:
     """Finish what has ended and put the rest off. A run whose step fails is asked after again when its lease ends."""
-    follows: list[Follow] = []
+    ended: list[tuple[DueRun, RunView]] = []
     snoozed: dict[str, float] = {}
     calls = math.ceil(due.in_flight / _most(account))
     for run in due.runs:
@@ -90,14 +91,14 @@ def _settle(
         if ending is None:
             snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, calls)
             continue
-        follow = _finish(context, run, ending, round(due.now_s * 1000))
-        if follow:
-            follows.append(follow)
+        ended.append((run, ending))
+    follows = finish(context, ended, round(due.now_s * 1000))
     gap_s = tick_s(due.starts_per_s, due.in_flight)
     earliest = context.ledger.snooze(account.name, agent, snoozed, not_before_s=due.now_s + gap_s)
     if earliest is None:
         return follows, None
-    return follows, max(earliest - due.now_s, gap_s if len(due.runs) < _most(account) else 0.0)
+    least_s = gap_s if len(due.runs) < _most(account) else 0.0
+    return follows, max(max(earliest - due.now_s, least_s) - (context.elapsed() - taken_at), 0.0)
 
 
 def _ours(context: Context, run: DueRun, view: RunView | None) -> RunView | None:
@@ -120,57 +121,6 @@ def decide(run: DueRun, view: RunView | None, waits: Waits) -> RunView | None:
         return None
     seen = view or RunView(run.run_id, None, "", None)
     return replace(seen, outcome=Outcome.FAILED, error_message=None)
-
-
-def _finish(context: Context, run: DueRun, view: RunView, finished_ms: int) -> Follow | None:
-    assert view.outcome is not None
-    reason, error = _reason(run, view)
-    item = context.views.submission(run.submission)
-    if item.generation != run.generation:
-        return None
-    batch = context.views.batch(item.batch)
-    ended = replace(
-        item,
-        outcome=view.outcome,
-        reason=reason,
-        error=error.as_dict() if error else None,
-        raw_status=view.raw_status,
-        credits=view.credits,
-        run_url=view.run_url or item.run_url,
-        finished_ms=finished_ms,
-    )
-    # First what was paid for, then the word that it is there: a crash in between only repeats this step.
-    context.results.put(run.submission, build_record(batch, ended, context.views.files(run.submission), view.data))
-    moved = context.ledger.finish(
-        run.submission,
-        run.generation,
-        run=view,
-        outcome=view.outcome,
-        reason=reason,
-        error=error,
-        finished_ms=finished_ms,
-    )
-    if not isinstance(moved, Moved):
-        return None
-    facts = {"submission": run.submission, "run_id": run.run_id, "outcome": view.outcome.value}
-    context.log.info("submission.finished", extra=facts)
-    return moved.follow
-
-
-def _reason(run: DueRun, view: RunView) -> tuple[str, ErrorNote | None]:
-    """Return the reason word (and note) of an end."""
-    match view.outcome:
-        case Outcome.SUCCEEDED:
-            return "completed", None
-        case Outcome.CANCELLED:
-            return "cancelled_at_provider", None
-        case _ if view.raw_status and view.error_message is not None:
-            return "run_failed", ErrorNote("provider", "run", view.error_message)
-        case _ if view.raw_status == "failed":
-            return "run_failed", ErrorNote("provider", "run", "the run failed; the provider gives no reason")
-        case _:
-            message = f"no end after {run.age_s:.0f} s; the run may still finish at the provider"
-            return "timed_out", ErrorNote("timeout", "run", message)
 
 
 def _look_closer(context: Context, account: Account, agent: str, run: DueRun) -> RunView | None:

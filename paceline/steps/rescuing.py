@@ -12,9 +12,9 @@ from paceline.views import Views
 
 def rescue(context: Context) -> list[Follow]:
     """Return the wake-ups for everything overdue. Safe to run anywhere, at any time, any number of times at once."""
-    follows = context.ledger.overdue_chains(context.waits.rescue_grace_s)
-    follows += context.ledger.overdue_exports()
-    for submission in context.ledger.overdue_leases():
+    follows = context.chains.overdue_chains(context.waits.rescue_grace_s)
+    follows += context.chains.overdue_exports()
+    for submission in context.chains.overdue_leases():
         follows += expire(context, submission, "lease_expired")
     for follow in follows:
         context.log.info("rescue.woken", extra={"step": follow.step.value, "key": follow.key})

@@ -111,7 +111,7 @@ def test_a_run_of_somebody_else_is_never_taken_for_ours() -> None:
 
 def test_a_result_that_the_backend_lost_is_fetched_from_the_provider_again() -> None:
     world = World()
-    world.results.put = lambda submission, record: None  # type: ignore[method-assign]  # a backend that forgets
+    world.results.put = lambda records: None  # type: ignore[method-assign]  # a backend that forgets
     batch = world.plan(3)
     world.run()
     part = world.sink.parts[submission_id(batch, 2)]

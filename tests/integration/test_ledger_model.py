@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from paceline import redis_keys as keys
 from paceline.lifecycle import Verb, allows
 from paceline.model import ErrorNote, Outcome, Rate, RunView, State, submission_id
-from paceline.replies import Begun, Duplicate, Lost, Moved, Wait
+from paceline.replies import Begun, Duplicate, Ending, Lost, Moved, Wait
 from tests.support.world import World
 
 RATE = Rate(3, 60.0)
@@ -206,9 +206,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def finish(self, index: int, stale: bool) -> None:
         item, generation, oracle = self.which(index, stale)
         view = RunView(oracle.run_id or "1", None, "success", Outcome.SUCCEEDED, credits=2.0)
-        answer = self.world.ledger.finish(
-            item, generation, run=view, outcome=Outcome.SUCCEEDED, reason="completed", error=None
-        )
+        end = Ending(item, generation, Outcome.SUCCEEDED, "completed", None, view)
+        (answer,) = self.world.ledger.finish([end])
         if oracle.state is State.RUNNING and not stale:
             assert isinstance(answer, Moved)
             oracle.move(State.FINISHED)

@@ -16,6 +16,7 @@ from typing import Any
 import fakeredis
 from redis import Redis
 
+from paceline.chains import Chains
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
@@ -96,6 +97,7 @@ class World:
         log = logging.getLogger("paceline.world")
         self.context = Context(
             ledger=self.ledger,
+            chains=Chains(scripts),
             limiter=Limiter(self.redis, scripts, policy),
             views=self.views,
             results=self.results,

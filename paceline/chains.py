@@ -1,0 +1,51 @@
+"""Chains that reschedule themselves, and what rescue has to know to restart them.
+
+A chain is a step of which one at a time is under way per key. Its due time stands in one zset; a message only brings
+somebody to look. Whoever claims it pushes the due time one lease away, so a claim whose process dies comes due again.
+"""
+
+from __future__ import annotations
+
+from paceline import redis_keys as keys
+from paceline.ledger import EXPORT_LEASE_S
+from paceline.model import Follow, Step
+from paceline.scripts import Arg, Scripts
+
+
+class Chains:
+    """Claim, end, wake and rescue chains. Thread-safe; safe to call from anywhere at any time."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def claim(self, step: Step, key: str, *, lease_s: float, early_s: float = 0.25) -> str | None:
+        """Claim a chain that is due; None if it isn't (another message carries it, or it is idle)."""
+        args: list[Arg] = [f"{step}:{key}", round(lease_s * 1000), round(early_s * 1000)]
+        return self._scripts.run("chain_claim", [keys.CHAINS], args).decode() or None
+
+    def next(self, step: Step, key: str, claim: str, again_s: float | None) -> Follow | None:
+        """End a claim: the chain is due again in `again_s`, or idle (None)."""
+        args: list[Arg] = [f"{step}:{key}", claim, -1 if again_s is None else round(again_s * 1000)]
+        wake = int(self._scripts.run("chain_next", [keys.CHAINS], args))
+        return None if wake < 0 else Follow(step, key, wake / 1000)
+
+    def wake(self, step: Step, key: str, in_s: float = 0.0) -> Follow | None:
+        """Make a chain due; None if it already is, as early."""
+        wake = int(self._scripts.run("wake_chain", [keys.CHAINS], [f"{step}:{key}", round(in_s * 1000)]))
+        return None if wake < 0 else Follow(step, key, wake / 1000)
+
+    def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
+        """Return the chains whose message is late; each is named to one rescuer per grace time."""
+        grace = round(grace_s * 1000)
+        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most])
+        split = [member.decode().partition(":") for member in late]
+        return [Follow(Step(step), key) for step, _, key in split]
+
+    def overdue_exports(self, most: int = 100) -> list[Follow]:
+        """Return the finished submissions whose export is late."""
+        late = self._scripts.run("overdue", [keys.EXPORTS], [0, round(EXPORT_LEASE_S * 1000), most])
+        return [Follow(Step.EXPORT, member.decode()) for member in late]
+
+    def overdue_leases(self, most: int = 100) -> list[str]:
+        """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
+        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most])]

@@ -1,0 +1,76 @@
+"""Finish runs that have ended: keep what was paid for, then say that it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from paceline.model import ErrorNote, Follow, Outcome, RunView, batch_of
+from paceline.records import build_record
+from paceline.replies import DueRun, Ending, Moved
+from paceline.steps.context import Context
+
+CHUNK = 50
+"""So many at a time: the first are on their way to the sinks while the last are still being kept."""
+
+
+def finish(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Follow]:
+    """Finish ended runs; returns the exports to wake. Whatever a crash leaves undone is asked after again."""
+    follows: list[Follow] = []
+    for start in range(0, len(ended), CHUNK):
+        follows += _finish_chunk(context, ended[start : start + CHUNK], finished_ms)
+    return follows
+
+
+def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Follow]:
+    items = context.views.with_files([run.submission for run, _ in ended])
+    batches = {batch: context.views.batch(batch) for batch in {batch_of(item) for item in items}}
+    records, endings = {}, []
+    for run, view in ended:
+        if run.submission not in items or items[run.submission][0].generation != run.generation:
+            continue  # somebody else finished it meanwhile
+        item, files = items[run.submission]
+        end = _ending(run, view, finished_ms)
+        after = replace(
+            item,
+            outcome=end.outcome,
+            reason=end.reason,
+            error=end.error.as_dict() if end.error else None,
+            raw_status=view.raw_status,
+            credits=view.credits,
+            run_url=view.run_url or item.run_url,
+            finished_ms=finished_ms,
+        )
+        records[run.submission] = build_record(batches[item.batch], after, files, view.data)
+        endings.append(end)
+    # First what was paid for, then the word that it is there: a crash in between only repeats this step.
+    context.results.put(records)
+    follows = []
+    for end, moved in zip(endings, context.ledger.finish(endings), strict=True):
+        if isinstance(moved, Moved) and moved.follow:
+            follows.append(moved.follow)
+            facts = {"submission": end.submission, "outcome": end.outcome.value, "reason": end.reason}
+            context.log.info("submission.finished", extra=facts)
+    return follows
+
+
+def _ending(run: DueRun, view: RunView, finished_ms: int) -> Ending:
+    assert view.outcome is not None
+    reason, error = _reason(run, view)
+    return Ending(run.submission, run.generation, view.outcome, reason, error, view, finished_ms)
+
+
+def _reason(run: DueRun, view: RunView) -> tuple[str, ErrorNote | None]:
+    """Return the reason word (and note) of an end."""
+    match view.outcome:
+        case Outcome.SUCCEEDED:
+            return "completed", None
+        case Outcome.CANCELLED:
+            return "cancelled_at_provider", None
+        case _ if view.raw_status and view.error_message is not None:
+            return "run_failed", ErrorNote("provider", "run", view.error_message)
+        case _ if view.raw_status == "failed":
+            return "run_failed", ErrorNote("provider", "run", "the run failed; the provider gives no reason")
+        case _:
+            message = f"no end after {run.age_s:.0f} s; the run may still finish at the provider"
+            return "timed_out", ErrorNote("timeout", "run", message)
