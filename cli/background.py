@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from config.leftovers import leftovers
 from config.logs import printable
 from config.queues import queue_names
 from config.schema import Settings
-from config.services import open_services
+from config.services import open_services, worker_name
 from paceline.errors import ConfigError, CredentialsError
 
 if TYPE_CHECKING:
@@ -127,8 +126,7 @@ def _working(settings: Settings, views: Views) -> bool:
     """
     from redis.exceptions import RedisError
 
-    host = socket.gethostname()
-    ours = {f"{host}:{one.pid}" for one in leftovers(settings.home) if one.name.startswith("worker-")}
+    ours = {worker_name(one.pid) for one in leftovers(settings.home) if one.name.startswith("worker-")}
     try:
         signs = {str(sign.get("worker")): sign for sign in views.workers()}
     except RedisError:

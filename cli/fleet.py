@@ -21,7 +21,7 @@ from config.embedded import EmbeddedServer
 from config.leftovers import remove_pid, write_pid
 from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
-from config.services import Services
+from config.services import Services, is_gone, worker_name
 from paceline.errors import ConfigError
 from paceline.model import Follow
 from paceline.steps.rescuing import worker_died
@@ -122,6 +122,8 @@ class Fleet:
         return True
 
     def _start(self) -> None:
+        # What an earlier life of this fleet was sending needn't wait for its lease either.
+        self.dead += sorted({worker for worker in self._services.views.senders().values() if is_gone(worker)})
         self._pipe = os.pipe()
         for number in range(1, self._settings.workers + 1):
             self._add(f"worker-{number}", "upload", self._settings.upload_threads)
@@ -160,7 +162,7 @@ class Fleet:
 
     def _restart(self, worker: _Worker) -> None:
         """Start a dead worker again. Its submissions needn't wait for their leases: the sender is surely gone."""
-        self.dead.append(f"{_host()}:{worker.process.pid}")
+        self.dead.append(worker_name(worker.process.pid))
         now = time.monotonic()
         worker.deaths = [at for at in worker.deaths if now - at < 60] + [now]
         if len(worker.deaths) > RESTARTS_A_MINUTE:
@@ -190,9 +192,3 @@ class Fleet:
         for descriptor in (*(self._pipe or ()), *([self._lock] if self._lock is not None else [])):
             os.close(descriptor)
         self._pipe = self._lock = None
-
-
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()

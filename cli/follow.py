@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
+
 from cli.exits import Exit, exit_of_summary
-from cli.fleet import Fleet
+from cli.fleet import Fleet, start_redis
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target
+from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
-from paceline.errors import PacelineError
+from paceline.errors import ConfigError, PacelineError
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
 from paceline.summary import summarize
 from paceline.views import BatchView
+
+LOST_REDIS = (NoConnection, NoAnswer, OperationalError)
+"""What redis-py and kombu raise when the server is away."""
 
 LOOK_S = 0.5
 """Between two looks at the ledger."""
@@ -66,10 +76,11 @@ class Planner(threading.Thread):
         from producers.enqueue import enqueue
 
         while not self._stopping.is_set():
-            batch = self._services.views.batch(self._target.spec.batch_id())
             try:
+                batch = self._services.views.batch(self._target.spec.batch_id())
                 enqueue(
                     self._services.ledger,
+                    self._services.views,
                     batch,
                     self._target.source,
                     self._target.limits,
@@ -80,8 +91,14 @@ class Planner(threading.Thread):
                 return
             except ManifestBusy:
                 self._stopping.wait(1.0)  # another command plans it; if that one dies, we go on
+            except LOST_REDIS:
+                self._stopping.wait(1.0)  # what is registered stays; planning goes on behind it
             except PacelineError as error:
                 self.error = error
+                return
+            except Exception as error:
+                logging.getLogger("paceline.planner").exception("planner.defect")
+                self.error = ConfigError(f"planning stopped ({type(error).__name__}: {error}); run the command again")
                 return
 
     def stop(self) -> None:
@@ -103,19 +120,23 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
     """Work on the batch until it is complete, held, blocked, or somebody interrupts."""
     batch_id = target.spec.batch_id()
     messenger = Messenger(make_app(target.settings), services.ledger.place)
+    server = start_redis(target.settings)
     fleet = Fleet(target.settings, services, accounts=(target.account.name,))
     planner = Planner(target, services, messenger)
     progress = open_progress(title(services.views.batch(batch_id)))
+    look = _Look(target, services, fleet, planner, messenger, progress)
     noted = f"{COMMAND}{os.getpid()}"
     write_pid(target.settings.home, noted)  # `paceline down` detaches us before it stops what we need
     try:
         fleet.tick()
         planner.start()
-        return _watch(target, services, fleet, planner, messenger, progress, interrupted)
+        return _watch(look, server, interrupted)
     finally:
         progress.close()
         planner.stop()
         _stop_fleet(fleet, interrupted)
+        if server is not None:
+            server.stop()
         remove_pid(target.settings.home, noted)
 
 
@@ -146,31 +167,52 @@ def _stop_fleet(fleet: Fleet, interrupted: Interrupted) -> None:
             before = interrupted.times
 
 
-def _watch(
-    target: Target,
-    services: Services,
-    fleet: Fleet,
-    planner: Planner,
-    messenger: Messenger,
-    progress: Progress,
-    interrupted: Interrupted,
-) -> Ending:
-    rate = target.account.rates[EndpointClass.ADD]
-    while True:
-        fleet.tick()
-        fleet.report_deaths(messenger.send)
-        batch = services.views.batch(target.spec.batch_id())
-        pace = services.limiter.view(target.account.name, EndpointClass.ADD, rate)
+@dataclass
+class _Look:
+    """One look at the batch, again and again."""
+
+    target: Target
+    services: Services
+    fleet: Fleet
+    planner: Planner
+    messenger: Messenger
+    progress: Progress
+    last: Ending | None = None
+
+    def take(self) -> Exit | None:
+        """Keep the fleet alive, show how things stand, and tell whether that is the end."""
+        self.fleet.tick()
+        self.fleet.report_deaths(self.messenger.send)
+        services, account = self.services, self.target.account
+        rate = account.rates[EndpointClass.ADD]
+        batch = services.views.batch(self.target.spec.batch_id())
+        pace = services.limiter.view(account.name, EndpointClass.ADD, rate)
         summary = summarize(batch, services.views.now_ms(), rate)
-        why = waiting_for(services, batch, pace)
-        progress.show(Moment(summary, pace, not batch.listed, why))
-        if planner.error is not None:
-            raise planner.error
+        self.progress.show(Moment(summary, pace, not batch.listed, waiting_for(services, batch, pace)))
+        if self.planner.error is not None:
+            raise self.planner.error
         code = _ended(services, batch, summary)
-        if code is None and interrupted.times:
-            code = Exit.DETACHED
-        if code is not None:
-            return Ending(code, summary, batch)
+        self.last = Ending(Exit.DETACHED if code is None else code, summary, batch)
+        return code
+
+
+def _watch(look: _Look, server: EmbeddedServer | None, interrupted: Interrupted) -> Ending:
+    """Look until the end, or until somebody interrupts. A Redis that goes away comes back, or is started again."""
+    away_since: float | None = None
+    while True:
+        try:
+            if look.take() is not None and look.last:
+                return look.last
+            away_since = None
+        except LOST_REDIS:
+            away_since = away_since or time.monotonic()
+            look.progress.say(f"Redis went away {duration(time.monotonic() - away_since)} ago; waiting for it")
+            if server is not None:
+                server.start()
+        if interrupted.times:
+            if look.last is None:
+                raise ConfigError("Redis went away before anything could be shown; nothing is lost, run it again")
+            return look.last
         interrupted.wake.wait(LOOK_S)
 
 
@@ -196,6 +238,9 @@ def waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | N
         return f"paused: {batch.paused_message or batch.paused}"
     if batch.trouble:
         return batch.trouble
+    signs = services.views.workers()
+    if signs and not any(_sends_there(sign, batch) for sign in signs):
+        return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
     if pace.closed_s > 0:
         why = {
             "throttled": "the provider asked to slow down (429)",
@@ -208,3 +253,8 @@ def waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | N
         number = batch.by_state[State.UNCERTAIN]
         return f"{number} without a clear answer: asking the provider before anything is sent again"
     return None
+
+
+def _sends_there(sign: Mapping[str, object], batch: BatchView) -> bool:
+    addresses = sign.get("addresses")
+    return isinstance(addresses, dict) and addresses.get(batch.account) == batch.address

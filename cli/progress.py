@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +27,9 @@ class Progress(Protocol):
 
     def show(self, moment: Moment) -> None:
         """Show a moment; may leave it out if the last one was just shown."""
+
+    def say(self, text: str) -> None:
+        """Say something that there is no moment for."""
 
     def close(self) -> None:
         """Leave the screen as it should stay."""
@@ -92,16 +96,31 @@ class PlainProgress:
     def show(self, moment: Moment) -> None:
         """Write a line, if it is time."""
         now = time.monotonic()
-        if now - self._shown_at < self._every_s and moment.waiting_for == self._waiting_for:
+        why = _without_numbers(moment.waiting_for)
+        if now - self._shown_at < self._every_s and why == self._waiting_for:
             return
         line = plain_line(moment)
-        self._shown_at, self._waiting_for = now, moment.waiting_for
+        self._shown_at, self._waiting_for = now, why
         if line != self._line:
             self._line = line
             self._echo(line, err=True)
 
+    def say(self, text: str) -> None:
+        """Write a line, if it is time or something new."""
+        now = time.monotonic()
+        why = _without_numbers(text)
+        if now - self._shown_at < self._every_s and why == self._waiting_for:
+            return
+        self._shown_at, self._waiting_for = now, why
+        self._echo(text, err=True)
+
     def close(self) -> None:
         """Nothing to restore."""
+
+
+def _without_numbers(text: str | None) -> str | None:
+    """Leave out what counts down: only another reason is worth a line of its own."""
+    return re.sub(r"\d+", "", text) if text else None
 
 
 class LiveProgress:
@@ -118,6 +137,12 @@ class LiveProgress:
     def show(self, moment: Moment) -> None:
         """Draw the panel anew."""
         self._live.update(_panel(self._title, moment))
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the panel's place."""
+        from rich.text import Text
+
+        self._live.update(Text(text, style="yellow"))
 
     def close(self) -> None:
         """Remove the panel: what stays is the closing summary."""

@@ -81,6 +81,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target)
+    refuse_two_addresses(target, services)
     check_agent(target, services)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
@@ -91,6 +92,20 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     for reason in ("source_unreachable", "wrong_address"):
         services.ledger.resume(target.account.name, batch=opened.id, reason=reason)
     return opened
+
+
+def refuse_two_addresses(target: Target, services: Services) -> None:
+    """Refuse to move an account while a batch of it is under way at another address. Raises `ConfigError`."""
+    known = services.views.account(target.account.name).address
+    if known in ("", target.spec.address):
+        return
+    for batch_id in services.views.batch_ids():
+        other = services.views.find_batch(batch_id)
+        if other and other.account == target.account.name and not other.closed and other.address != target.spec.address:
+            raise ConfigError(
+                f"batch {other.id} of account {target.account.name} is under way at {other.address}; finish it first,"
+                f" or use another account name (or another PACELINE_HOME) for {target.spec.address}"
+            )
 
 
 def refuse_lost_ledger(folder: str, target: Target) -> None:

@@ -29,6 +29,10 @@ WATCH_S = 1.0
 EXAMPLES = 3
 
 
+NO_PACE = PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
+"""Shown for an account that isn't set here."""
+
+
 @click.command("status")
 @click.argument("batch", required=False)
 @click.option("--watch", is_flag=True, help="Go on showing it until it is complete, or a person must act.")
@@ -76,9 +80,13 @@ def _look(services: Services, batch: BatchView) -> tuple[dict[str, Any], PaceVie
 def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
     if batch.closed:
         return None
+    if batch.paused or services.views.account(batch.account).paused:
+        return waiting_for(services, batch, pace or NO_PACE)
+    if exit_of_summary(summarize(batch, services.views.now_ms())) is Exit.HELD:
+        return "a person's decision on what is held"
     if _unattended(services, batch):
         return "no live worker: go on with the same `paceline run …`, or with `paceline up`"
-    return waiting_for(services, batch, pace or PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0))
+    return waiting_for(services, batch, pace or NO_PACE)
 
 
 def _unattended(services: Services, batch: BatchView) -> bool:
@@ -92,7 +100,7 @@ def _watch(services: Services, batch_id: str) -> None:
         while True:
             batch = services.views.batch(batch_id)
             summary, pace = _look(services, batch)
-            shown = pace or PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
+            shown = pace or NO_PACE
             progress.show(Moment(summary, shown, not batch.listed, _why_waiting(services, batch, pace)))
             if exit_of_summary(summary) is not Exit.RUNNING:
                 return

@@ -49,7 +49,13 @@ def file_set_options(function: F) -> F:
         click.argument("source"),
         click.option("--files-per-run", type=click.IntRange(1), metavar="N", help="Files in one run; default: 300."),
         click.option("--name", default="", help="A name for the batch; a different name is a different batch."),
-        click.option("--priority", type=int, default=0, show_default=True, help="Higher goes first on an account."),
+        click.option(
+            "--priority",
+            type=click.IntRange(-1000, 1000),
+            default=0,
+            show_default=True,
+            help="Higher goes first on an account.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

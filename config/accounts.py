@@ -18,7 +18,7 @@ from config.rates import parse_rate
 from paceline.errors import CredentialsError
 from paceline.model import EndpointClass, Rate, SizeLimits
 
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_))*")
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,63}")
 """Account names: no colon (they are joined with agents by one), no `__` (it parts the words of a variable's name)."""
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")

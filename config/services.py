@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.connections import connect
+from config.processes import look_up
 from config.schema import Settings
 from paceline.chains import Chains
+from paceline.clocks import machine_id
 from paceline.errors import ConfigError, SourceUnreachable, Unavailable
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     import redis
 
     from config.accounts import Account as AccountSettings
+
+
+WHOLE_READ_S = 20.0
+"""For a read as a whole: well within the claim of the chain that asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter
         connect_s=settings.connect_seconds,
         read_s=settings.read_seconds,
         write_s=settings.write_seconds,
+        whole_read_s=WHOLE_READ_S,
         answer_bytes=settings.answer_bytes,
     )
 
@@ -139,6 +146,15 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
     )
 
 
-def worker_name() -> str:
-    """Name this process among all workers: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def worker_name(pid: int | None = None) -> str:
+    """Name this process (or `pid`, of this machine) among all workers: host, process id, machine."""
+    return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}@{machine_id()}"
+
+
+def is_gone(worker: str) -> bool:
+    """Tell whether a worker is known to have ended: it is of this machine, and its process isn't there."""
+    name, _, machine = worker.rpartition("@")
+    if not machine or machine != machine_id():
+        return False
+    pid = name.rpartition(":")[2]
+    return pid.isdigit() and look_up(int(pid)) is None

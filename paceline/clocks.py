@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,20 @@ def boottime() -> float:
     if _BOOTTIME is not None:
         return time.clock_gettime(_BOOTTIME)
     return time.monotonic()
+
+
+@cache
+def machine_id() -> str:
+    """Name what gives this process its id: the boot and the process namespace; '' where that can't be told.
+
+    Of two processes with the same machine id, each can see whether the other still runs. Host names don't promise
+    that: containers and cloned machines share them.
+    """
+    try:
+        space = Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{boot_id()} {space}".encode()).hexdigest()[:8] if boot_id() else ""
 
 
 @cache

@@ -8,7 +8,7 @@
     ├── NothingToDo             the file set is empty                                 exit 9
     ├── FileProblem             a source file is not what was planned
     │   ├── FileMissing         gone, or no longer a regular file beneath the root
-    │   ├── SourceUnreachable   the whole source is out of reach from this machine
+    │   ├── SourceUnreachable   the source is out of reach from this machine, or its disk doesn't answer
     │   └── FileChanged         other size or modification time than planned
     ├── ProviderError           what a request to a provider came to
     │   ├── NotSent             the provider surely did nothing; safe to repeat
@@ -27,6 +27,7 @@
     │   ├── UnknownSubmission
     │   └── UnsafeRedis         persistence or eviction could lose paid work
     └── SinkError               a destination can't be written
+        └── SinkBusy            another process is committing to it
 
 Errors carry data as attributes; nobody parses their text.
 """
@@ -78,7 +79,7 @@ class FileMissing(FileProblem):
 
 
 class SourceUnreachable(FileProblem):
-    """The source root itself is out of reach from this machine: no single file is to blame."""
+    """The source itself is out of reach from this machine (gone, unmounted, failing): no single file is to blame."""
 
     reason = "source_unreachable"
 
@@ -176,3 +177,7 @@ class UnsafeRedis(LedgerError):
 
 class SinkError(PacelineError):
     """A destination can't be written; what was to be written is still in the ledger."""
+
+
+class SinkBusy(SinkError):
+    """Another process is committing to the destination; what it leaves is as good as ours."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeVar
 
 from paceline.beneath import OF_THIS_COMPUTER, parent_of, real_path
-from paceline.errors import FileChanged, FileMissing
+from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.model import PlannedFile, SourceFile
 
 Result = TypeVar("Result")
+
+_ABOUT_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG}
+"""What a file or its path can be blamed for. EIO, ESTALE, ENOTCONN and the like come from the disk or the network."""
 
 _LINK_ON_THE_WAY = {errno.ELOOP, errno.ENOTDIR}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # the last: a FIFO put there this instant can't hang
@@ -27,11 +31,13 @@ class SourceRoot:
     """The folder that a batch's paths are relative to; or one single file, whose path is its name.
 
     Holds no descriptor between calls and may be used from many threads. A shortage on this computer (no descriptors
-    left, no memory) is raised as `OSError`: it says nothing about the file.
+    left, no memory) is raised as `OSError`: it says nothing about the file. Nor does a root that is gone, can't be
+    listed or is empty (a mount point with nothing mounted), or a disk that fails: that is `SourceUnreachable`.
     """
 
     def __init__(self, root: str) -> None:
         place = Path(root).absolute()
+        self._place = str(place)
         self._only = None if place.is_dir() else place.name
         self._folder = str(place if self._only is None else place.parent)
 
@@ -39,7 +45,7 @@ class SourceRoot:
         """Find the file as planned, without opening it.
 
         Raises `FileMissing` if it is gone, unreadable, not regular or leads out of the root, `FileChanged` if its size
-        or modification time differs.
+        or modification time differs, `SourceUnreachable` if that can't be told.
         """
         self._at_its_place(file, _check)
 
@@ -51,7 +57,8 @@ class SourceRoot:
         self, file: PlannedFile | SourceFile, act: Callable[[PlannedFile | SourceFile, int, str], Result]
     ) -> Result:
         if self._only not in (None, file.path):
-            raise FileMissing(f"{file.path!r} is not there: the source is missing, or is another file", path=file.path)
+            self._check_reachable(file)
+            raise FileMissing(f"{file.path!r} is not there: the source is another file", path=file.path)
         try:
             try:
                 return self._reach(file.path, file, act)
@@ -65,7 +72,28 @@ class SourceRoot:
         except OSError as error:
             if error.errno in OF_THIS_COMPUTER:
                 raise
+            if error.errno not in _ABOUT_THE_FILE:
+                raise self._unreachable(file, f"doesn't answer ({error.strerror})") from error
+            self._check_reachable(file)
             raise FileMissing(f"{file.path!r} can't be read: {error.strerror}", path=file.path) from error
+
+    def _check_reachable(self, file: PlannedFile | SourceFile) -> None:
+        """Raise `SourceUnreachable` unless the root is there and, if a folder, holds anything at all."""
+        try:
+            if not stat.S_ISDIR(os.stat(self._place).st_mode):  # noqa: PTH116 - like the other calls here
+                return
+            with os.scandir(self._place) as entries:
+                empty = next(entries, None) is None
+        except OSError as error:
+            if error.errno in OF_THIS_COMPUTER:
+                raise
+            raise self._unreachable(file, f"can't be listed ({error.strerror})") from error
+        if empty:
+            raise self._unreachable(file, "is empty")
+
+    def _unreachable(self, file: PlannedFile | SourceFile, why: str) -> SourceUnreachable:
+        text = f"source {self._place!r} {why} on {socket.gethostname()}: mount it there or mend its disk, then resume"
+        return SourceUnreachable(text, path=file.path)
 
     def _reach(
         self,

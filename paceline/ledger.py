@@ -74,10 +74,14 @@ class Ledger:
             "manifest": manifest.encode("utf-8", "surrogateescape"),
             "total": 0,
         }
-        args: list[Arg] = [batch, spec.account]
+        args: list[Arg] = [batch, spec.account, spec.address]
         for name, value in facts.items():
             args += [name, value]
-        return bool(self._scripts.run("open_batch", [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS], args))
+        return bool(
+            self._scripts.run(
+                "open_batch", [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS, keys.account(spec.account)], args
+            )
+        )
 
     def plan(
         self, batch: str, planned: PlannedSubmission, *, manifest_bytes: int, skipped: int = 0, in_doubt: bool = False

@@ -46,7 +46,7 @@ TABLE: Mapping[Verb, Transition] = {
         (State.SUBMITTING, State.UNCERTAIN), State.RUNNING, "the run id is on record; a second one raises an alarm"
     ),
     Verb.ADOPT: Transition(
-        (State.PLANNED, State.UNCERTAIN, State.HELD),
+        (State.PLANNED, State.SUBMITTING, State.UNCERTAIN, State.HELD),
         State.RUNNING,
         "evidence of a run that came late: whatever was believed, the run was paid for",
     ),
@@ -54,7 +54,9 @@ TABLE: Mapping[Verb, Transition] = {
         (State.SUBMITTING,), State.PLANNED, "the provider surely did nothing: 429, no connection; attempt − 1"
     ),
     Verb.PAUSE: Transition(
-        (State.SUBMITTING,), State.PLANNED, "401, 403, 402, unknown agent: the account waits for `resume`; attempt − 1"
+        (State.SUBMITTING, State.PLANNED),
+        State.PLANNED,
+        "401, 403, 402, unknown agent: the account waits for `resume`; source out of reach, other address: the batch",
     ),
     Verb.REJECT: Transition(
         (State.PLANNED, State.SUBMITTING),

@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 from paceline import jsonl
 from paceline.durable import open_private, writing
 from paceline.errors import SinkError
-from paceline.model import PlannedFile, PlannedSubmission, SkippedFile, SkipReason, submission_id
+from paceline.model import PlannedFile, PlannedSubmission, SkippedFile, SkipReason, batch_of, submission_id
 
 _BLOCK_BYTES = 1 << 16
 
@@ -49,31 +49,65 @@ class Extent:
 class ManifestWriter:
     """Appends to a manifest, alone: a second writer raises `ManifestBusy`, wherever on this computer it is.
 
-    `resume_at` is the registered length; the file is cut to it. Raises `SinkError` if the file is shorter than that.
+    `resume_at` is the registered length, as for `resume`; None, as in `locked`, leaves the file as it is until then.
     """
 
-    def __init__(self, path: str, batch: str, resume_at: int = 0) -> None:
+    def __init__(self, path: str, batch: str, resume_at: int | None = 0) -> None:
         self._path = path
         self._batch = batch
+        self.offset = 0
         with writing(path):
             self._file = os.fdopen(open_private(path), "r+b", buffering=1 << 20)
         try:
-            self._begin_at(resume_at)
+            self._lock()
+            if resume_at is not None:
+                self.resume(resume_at)
         except BaseException:
             self._file.close()
             raise
+
+    @classmethod
+    def locked(cls, path: str, batch: str) -> Self:
+        """Take the manifest without changing it, so that its registered length can be read; `resume` comes next."""
+        return cls(path, batch, None)
+
+    def resume(self, resume_at: int) -> None:
+        """Cut the file to its registered length and go on there.
+
+        Raises `SinkError`, with the file left as it is, if it is shorter than that or holds something else than this
+        batch's plan: commands with the same `--to` share the path.
+        """
+        with writing(self._path):
+            if os.fstat(self._file.fileno()).st_size < resume_at:
+                raise SinkError(f"{self._path} is shorter than when it was last registered: bring it back from a copy")
+            self._refuse_others()
+            self._file.truncate(resume_at)
+            self._file.seek(resume_at)
         self.offset = resume_at
 
-    def _begin_at(self, resume_at: int) -> None:
+    def _lock(self) -> None:
         with writing(self._path):
             try:
                 fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ManifestBusy(f"{self._path} is being written by another process planning this batch") from error
-            if os.fstat(self._file.fileno()).st_size < resume_at:
-                raise SinkError(f"{self._path} is shorter than when it was last registered: bring it back from a copy")
-            self._file.truncate(resume_at)
-            self._file.seek(resume_at)
+
+    def _refuse_others(self) -> None:
+        """Look at the first planned row. Skipped files name no batch, and half a line is what a crash leaves."""
+        self._file.seek(0)
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                submission = parse_row(line).submission
+            except (ValueError, KeyError, TypeError) as error:
+                text = f"{self._path} is not a manifest: choose another --to, or move that file away"
+                raise SinkError(text) from error
+            if submission is None:
+                continue
+            if (other := batch_of(submission)) != self._batch:
+                raise SinkError(f"{self._path} holds the plan of batch {other}, not {self._batch}: choose another --to")
+            return
 
     def write(self, entry: PlannedSubmission | SkippedFile) -> Extent:
         """Append the lines of a submission, or one skipped file's; return where they stand. Durable after `flush`."""

@@ -13,8 +13,8 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:b:{batch}:journal` | stream | every transition, in order | permanent |
 | `pl:s:{submission}` | hash | the submission: state, generation, facts | permanent |
 | `pl:s:{submission}:files` | string | its files, zlib-compressed JSON | permanent |
-| `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | until exported |
-| `pl:a:{account}` | hash | pause with its reason, fair-share clock | permanent |
+| `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | an hour past export |
+| `pl:a:{account}` | hash | address, pause with its reason, fair-share clock | permanent |
 | `pl:a:{account}:feed` | zset | batches with planned submissions, by fair-share time | permanent |
 | `pl:a:{account}:released` | zset | released submissions not begun, by when to release them again (ms) | permanent |
 | `pl:a:{account}:pace:{class}` | zset | permits granted, by time (ms) | two windows |
@@ -28,6 +28,8 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:exports` | zset | finished submissions by the time to wake their export again (ms) | permanent |
 | `pl:held` | zset | held submissions by time (ms) | permanent |
 | `pl:chains` | zset | self-rescheduling chains by due time (ms) | permanent |
+| `pl:chains:woken` | hash | chain → wake-up that came while its turn was under way (ms) | permanent |
+| `pl:workers` | zset | workers by the end of their sign of life (ms) | permanent |
 | `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
 """
 
@@ -44,6 +46,7 @@ LEASES = PREFIX + "leases"
 EXPORTS = PREFIX + "exports"
 HELD = PREFIX + "held"
 CHAINS = PREFIX + "chains"
+WORKERS = PREFIX + "workers"
 
 
 def batch(batch: str) -> str:
@@ -162,6 +165,6 @@ PERMANENT = (
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",
-    r"pl:(leases|exports|held|chains)",
+    r"pl:(leases|exports|held|chains|chains:woken|workers)",
 )
 """Patterns of the keys that may live without a TTL (until their batch is collected)."""

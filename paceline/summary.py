@@ -56,8 +56,10 @@ def eta_s(batch: BatchView, now_ms: int, rate: Rate | None) -> float | None:
     if batch.closed or (batch.listed and batch.total == batch.by_state[State.EXPORTED]):
         return 0.0
     exported = batch.by_state[State.EXPORTED]
-    if batch.started_ms is None or not exported:
+    if batch.started_ms is None or not exported or batch.paused:
         return None
+    if batch.total == exported + batch.by_state[State.HELD]:
+        return None  # the rest waits for a person
     elapsed_s = max(now_ms - batch.started_ms, 1) / 1000
     seen_per_s = exported / elapsed_s
     left = batch.total - exported

@@ -159,8 +159,9 @@ def parse_submission(submission: str, raw: Mapping[bytes, bytes]) -> Submission:
 
 @dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account's pause; all None where it isn't paused."""
+    """An account's address and pause; `paused` and what follows are None where it isn't paused."""
 
+    address: str
     paused: str | None
     message: str | None
     since_ms: int | None
@@ -257,10 +258,14 @@ class Views:
             last = "(" + entries[-1][0].decode()
 
     def account(self, account: str) -> AccountView:
-        """Return an account's pause."""
-        why, message, since = self._redis.hmget(keys.account(account), ["paused", "paused_message", "paused_ms"])
+        """Return an account's address and pause."""
+        wanted = ["address", "paused", "paused_message", "paused_ms"]
+        address, why, message, since = self._redis.hmget(keys.account(account), wanted)
         return AccountView(
-            why.decode() if why else None, message.decode() if message else None, int(since) if since else None
+            address.decode() if address else "",
+            why.decode() if why else None,
+            message.decode() if message else None,
+            int(since) if since else None,
         )
 
     def held(self, batch: str, most: int = 20) -> list[str]:
@@ -306,8 +311,8 @@ class Views:
 
     def workers(self) -> list[dict[str, object]]:
         """Return the workers that gave a sign of life within 15 s."""
-        names = list(self._redis.scan_iter(match=keys.worker("*"), count=1000))
-        values = self._redis.mget(names) if names else []
+        alive = self._redis.zrange(keys.WORKERS, self.now_ms(), "+inf", byscore=True)
+        values = self._redis.mget([keys.worker(name.decode()) for name in alive]) if alive else []
         return [json.loads(value) for value in values if value]
 
     def queues_read(self) -> set[str]:

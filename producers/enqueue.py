@@ -31,6 +31,7 @@ def open_batch(ledger: Ledger, views: Views, spec: BatchSpec, manifest: str) -> 
 
 def enqueue(
     ledger: Ledger,
+    views: Views,
     batch: BatchView,
     source: Source,
     limits: SizeLimits,
@@ -41,11 +42,15 @@ def enqueue(
 ) -> bool:
     """Plan what isn't planned yet. Returns True when the listing is complete, False if `stopped` said so before.
 
-    Raises `ManifestBusy` while another process plans the same batch.
+    Raises `ManifestBusy` while another process plans the same batch, `SinkError` if the manifest is another batch's.
     """
     if batch.listed:
         return True
-    with ManifestWriter(batch.manifest, batch.id, batch.manifest_bytes) as writer:
+    with ManifestWriter.locked(batch.manifest, batch.id) as writer:
+        batch = views.batch(batch.id)  # whoever had the lock until now may have planned on since the caller looked
+        if batch.listed:
+            return True
+        writer.resume(batch.manifest_bytes)
         resume = resume_from(batch.manifest, batch.manifest_bytes, batch.total)
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
         for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume):

@@ -39,8 +39,14 @@ class Rescuer(threading.Thread):
 
     def give_sign(self) -> None:
         """Tell that this worker is alive and what it reads."""
-        text = json.dumps({"worker": worker_name(), "queues": self._queues})
-        runtime().services.redis.set(keys.worker(worker_name()), text, ex=SIGN_TTL_S)
+        addresses = {name: one.url for name, one in runtime().services.settings.accounts.items()}
+        text = json.dumps({"worker": worker_name(), "queues": self._queues, "addresses": addresses})
+        now_ms = runtime().services.views.now_ms()
+        with runtime().services.redis.pipeline() as pipe:
+            pipe.set(keys.worker(worker_name()), text, ex=SIGN_TTL_S)
+            pipe.zadd(keys.WORKERS, {worker_name(): now_ms + SIGN_TTL_S * 1000})
+            pipe.zremrangebyscore(keys.WORKERS, "-inf", now_ms)
+            pipe.execute()
 
     def stop(self) -> None:
         """Stop looking and take the sign of life back."""

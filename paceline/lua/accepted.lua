@@ -1,8 +1,9 @@
---! with clock ledger
+--! with clock chains ledger
 -- Record the run that a submission has at the provider. Evidence is never refused, only placed.
 --
 -- An outcome of the attempt that is under way, or in doubt, moves the submission to running. Evidence that comes
--- after absence had been proven, or while a person is to decide, is adopted. A second run is an alarm, not a state.
+-- after absence had been proven, even while the next attempt is under way, or while a person is to decide, is adopted:
+-- that attempt's own outcome then comes too late, or is an alarm. A second run is an alarm, not a state.
 -- KEYS the way, 17 digests string
 -- ARGV 1 id, 2 '', 3 attempt ('' = whichever), 4 run id, 5 run url, 6 ms until the first poll, 7 digests or '',
 --      8 external id, 9 started at (ms, '' = now)
@@ -15,7 +16,7 @@ if row[3] == ARGV[4] then return { 'ok', redis.call('HGET', KEYS[1], 'generation
 local same = ARGV[3] == '' or ARGV[3] == row[2]
 local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end
-if state == 'uncertain' or state == 'planned' or state == 'held' then verb = verb or 'adopt' end
+if state == 'submitting' or state == 'uncertain' or state == 'planned' or state == 'held' then verb = verb or 'adopt' end
 if not verb or row[3] then
   if redis.call('HSETNX', KEYS[2], 'duplicate:' .. ARGV[4], ARGV[1]) == 0 then return { 'duplicate', row[3] or '' } end
   redis.call('HINCRBY', KEYS[2], 'duplicate_runs', 1)
@@ -25,7 +26,8 @@ end
 local started = ARGV[9] ~= '' and tonumber(ARGV[9]) or now
 redis.call('HSET', KEYS[1], 'run_id', ARGV[4], 'submitted_ms', int(started))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[5]) end
-redis.call('HDEL', KEYS[1], 'looks', 'doubt_ms', 'permit')
+redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
+redis.call('HDEL', KEYS[2], 'trouble')
 if ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7]) end
 redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)
 redis.call('HSET', KEYS[15], 'external_id', ARGV[8], 'run_id', ARGV[4], 'seen_ms', int(now))

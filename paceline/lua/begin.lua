@@ -1,4 +1,4 @@
---! with clock ledger pace
+--! with clock chains ledger pace
 -- Take a permit and write the intent to POST, both or neither.
 -- KEYS the way, 17 pace log, 18 pace state
 -- ARGV 1 id, 2 generation, 3 worker, 4 lease in ms, 5… pace (limit, window ms, durable, host, boot clock ms)

@@ -8,4 +8,5 @@ local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due or tonumber(due) > now + tonumber(ARGV[3]) then return '' end
 local claim = string.format('%.0f', now + tonumber(ARGV[2]))
 redis.call('ZADD', KEYS[1], claim, ARGV[1])
+redis.call('HDEL', KEYS[1] .. ':woken', ARGV[1])  -- this turn sees everything that was there to be woken for
 return claim

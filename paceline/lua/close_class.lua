@@ -18,7 +18,8 @@ if fresh and ARGV[3] == '1' then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[5]))
   local granted = redis.call('ZCARD', KEYS[1])
   local limit = math.min(tonumber(s[4] or ARGV[4]), tonumber(ARGV[4]))
-  local learned = math.max(1, math.floor(math.min(limit, math.max(granted, 1)) * 0.9))
+  -- Never below half of what was in force: a refusal early in a window says little about the whole of it.
+  local learned = math.max(1, math.floor(limit / 2), math.floor(math.min(limit, granted) * 0.9))
   redis.call('HSET', KEYS[2], 'learned', learned, 'learned_ms', string.format('%.0f', now))
 end
 redis.call('HSET', KEYS[2], 'strikes', strikes, 'struck_ms', string.format('%.0f', now + stay))

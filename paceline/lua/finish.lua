@@ -1,4 +1,4 @@
---! with clock ledger
+--! with clock chains ledger
 -- Record a submission's outcome. The first one stays.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 verb ('finish', 'reject', 'cancel'), 4 states it may come from (comma separated),

@@ -43,10 +43,9 @@ local function feedable(batch)
   redis.call('ZADD', KEYS[13], 'NX', present - priority * 1e9, batch)
 end
 
--- Make a chain due at `at` ms, or earlier if it already is. Returns ms from now if a message has to be sent, else -1.
+-- Make a chain due at `at` ms; see chains.lua.
 local function wake(chain, at, now)
-  if redis.call('ZADD', KEYS[12], 'LT', 'CH', at, chain) == 1 then return math.max(at - now, 0) end
-  return -1
+  return wake_chain(KEYS[12], chain, at, now)
 end
 
 -- Move the submission; `score` places it among its peers in the new state. Returns the new generation.

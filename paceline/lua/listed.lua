@@ -1,4 +1,4 @@
---! with clock
+--! with clock chains
 -- Note that a batch's listing is complete.
 -- KEYS 1 batch hash, 2 chains zset
 -- ARGV 1 batch id, 2 skipped files, 3 length of the manifest
@@ -9,6 +9,6 @@ if (row[1] or '0') == (row[2] or '0') and row[3] ~= '1' then
   local now = now_ms()
   redis.call('HSET', KEYS[1], 'closing', 1)
   redis.call('HSETNX', KEYS[1], 'finished_ms', string.format('%.0f', now))
-  if redis.call('ZADD', KEYS[2], 'LT', 'CH', now, 'close:' .. ARGV[1]) == 1 then return 0 end
+  return wake_chain(KEYS[2], 'close:' .. ARGV[1], now, now)
 end
 return -1

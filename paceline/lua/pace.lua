@@ -5,7 +5,8 @@
 -- so no window at the provider ever sees more than L.
 --
 -- State hash: closed_until (ms), closed_why, strikes, learned (limit), learned_ms, last_ms (newest time seen),
--- seq (member counter), server (run id), clock:HOST (Redis time minus that host's boot clock, ms).
+-- seq (member counter), server (run id), clock:HOST (Redis time minus that host's boot clock, ms),
+-- suspect:HOST (another such difference, seen once).
 -- `p` is a table of {log=, state=, limit=, window=, durable=, host=, mono=}; see pace_args().
 
 local function pace_args(log, state, at)
@@ -22,12 +23,22 @@ end
 
 -- Where time or memory can't be trusted, wait one whole window rather than overshoot: a clock that was set back or
 -- forward, and a server that came back from a restart without having written everything down.
-local function guard(p, now)
+local function guard(p, now)  -- returns true if nothing may be granted just now
   local s = redis.call('HMGET', p.state, 'last_ms', 'server', 'clock:' .. p.host, 'closed_until')
   local last = tonumber(s[1] or '0')
   local offset = now - (p.mono or 0)
   local back = last - now > 1000
   local jumped = p.host ~= '' and s[3] and math.abs(offset - tonumber(s[3])) > 1000
+  if jumped and not back then
+    -- A slow way here looks the same, once. Only two calls in a row that agree are a jump; until then, no permit.
+    local suspect = redis.call('HGET', p.state, 'suspect:' .. p.host)
+    if not suspect or math.abs(offset - tonumber(suspect)) > 500 then
+      redis.call('HSET', p.state, 'suspect:' .. p.host, string.format('%.0f', offset))
+      redis.call('PEXPIRE', p.state, 86400000)
+      return true
+    end
+  end
+  redis.call('HDEL', p.state, 'suspect:' .. p.host)
   if back or jumped then
     local shift = jumped and (offset - tonumber(s[3])) or (now - last)
     if s[4] then redis.call('HSET', p.state, 'closed_until', string.format('%.0f', tonumber(s[4]) + shift)) end
@@ -67,7 +78,7 @@ end
 
 -- How many permits are free now, and ms until the next one is (0 if one is free).
 local function pace_free(p, now)
-  guard(p, now)
+  if guard(p, now) then return 0, 50 end
   local closed = tonumber(redis.call('HGET', p.state, 'closed_until') or '0')
   if closed > now then return 0, closed - now end
   redis.call('ZREMRANGEBYSCORE', p.log, '-inf', now - p.window)

@@ -1,4 +1,4 @@
---! with clock ledger
+--! with clock chains ledger
 -- Put a submission back to planned because the provider surely did nothing; the attempt isn't counted.
 -- KEYS the way, 17 pace log
 -- ARGV 1 id, 2 generation, 3 reason, 4 '1' to hand the permit back (nothing was sent), 5 '1' if it was refused by 429

@@ -1,4 +1,4 @@
---! with clock
+--! with clock chains
 -- Let a paused account, or a paused batch, go on.
 -- KEYS 1 hash of the account or batch, 2 chains zset, 3 feed zset of the account, 4 account hash
 -- ARGV 1 account, 2 batch to feed again or '', 3 the reason it must be paused for ('' = any)
@@ -11,5 +11,5 @@ if ARGV[2] ~= '' then
   local present = tonumber(redis.call('HGET', KEYS[4], 'share:' .. string.format('%.0f', priority)) or '0')
   redis.call('ZADD', KEYS[3], 'NX', present - priority * 1e9, ARGV[2])
 end
-if redis.call('ZADD', KEYS[2], 'LT', 'CH', now_ms(), 'feed:' .. ARGV[1]) == 1 then return { 1, 0 } end
-return { 1, -1 }
+local now = now_ms()
+return { 1, wake_chain(KEYS[2], 'feed:' .. ARGV[1], now, now) }

@@ -1,8 +1,7 @@
---! with clock
+--! with clock chains
 -- Make a chain due after some time, or leave it if it is due earlier.
 -- KEYS 1 chains zset
 -- ARGV 1 chain, 2 ms from now
 -- RETURNS ms until a message should come, or -1 for none
-local at = now_ms() + tonumber(ARGV[2])
-if redis.call('ZADD', KEYS[1], 'LT', 'CH', at, ARGV[1]) == 1 then return math.ceil(tonumber(ARGV[2])) end
-return -1
+local now = now_ms()
+return math.ceil(wake_chain(KEYS[1], ARGV[1], now + tonumber(ARGV[2]), now))

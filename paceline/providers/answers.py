@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Any
 
 from paceline.errors import (
@@ -30,11 +31,15 @@ from paceline.errors import (
 )
 
 EXCERPT_CHARACTERS = 300
+NESTED_MOST = 200
+"""How deep an answer's JSON may nest. The parser takes nearly 1,000 levels, but what writes results down spends up to two
+frames a level, on top of Celery's own; a few dozen levels would be odd already."""
 MOVED = frozenset({301, 307, 308})
 """Redirects that say "send this very request elsewhere": nothing was done. 302 and 303 may also follow a success."""
 UNCLEAR = frozenset({408, 409})
 """Refusals that may have been decided after the run was started."""
 
+_CONTAINERS = {dict, list}  # what `json.loads` makes, exactly: an answer may have millions of values to look at
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor movements
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"  # window titles, links, device strings
@@ -50,7 +55,7 @@ class Unreadable(Exception):
 
 
 class TooLarge(Unreadable):
-    """An answer passed the cap, as sent or unpacked."""
+    """An answer passed a cap: on its bytes, as sent or unpacked, or on its depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +99,24 @@ class Gatherer:
             raise TooLarge(f"more than {self._cap} bytes when unpacked")
 
     def json(self) -> Any:
-        """Parse what was gathered, which is forgotten. Empty: None. NaN and infinities: None in their place."""
+        """Parse what was gathered, which is forgotten. Empty: None. NaN and infinities: None in their place.
+
+        Raises `TooLarge` for more than `NESTED_MOST` levels: one such run must not hide the others of a list.
+        """
         if self._unpacker is not None and not (self._unpacker.eof or not self._arrived):
             raise Unreadable("compression ends early")
         text = self._text()
         if not text.strip():
             return None
         try:
-            return json.loads(text, parse_constant=lambda _: None)
-        except (ValueError, RecursionError) as error:
+            value = json.loads(text, parse_constant=lambda _: None)
+        except RecursionError as error:
+            raise TooLarge(f"more than {NESTED_MOST} levels") from error
+        except ValueError as error:
             raise Unreadable("not JSON") from error
+        if _deeper_than(NESTED_MOST, value):
+            raise TooLarge(f"more than {NESTED_MOST} levels")
+        return value
 
     def _text(self) -> str:
         # The bytes go before the parser runs: at 100 MB a third copy is what would break a worker's memory limit.
@@ -113,6 +126,17 @@ class Gatherer:
             raise Unreadable("not UTF-8") from error
         finally:
             self._body = bytearray()
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    """Tell whether lists and objects nest deeper; level by level, so that depth costs no stack."""
+    containers: list[Any] = [value] if type(value) in _CONTAINERS else []
+    for _ in range(levels):
+        if not containers:
+            return False
+        inner = chain.from_iterable(one.values() if type(one) is dict else one for one in containers)
+        containers = [item for item in inner if type(item) in _CONTAINERS]
+    return bool(containers)
 
 
 def _unpacker(encoding: str) -> Any:
@@ -231,5 +255,10 @@ def read_error(status: int, detail: str, wait_s: float | None) -> ProviderError:
 
 
 def is_finite(number: object) -> bool:
-    """Tell whether this is a number in the everyday sense: no bool, no NaN, no infinity."""
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    """Tell whether this is a number in the everyday sense: no bool, no NaN, no infinity, no integer past any float."""
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return False
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -27,7 +27,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file to send: exactly `size_bytes` of what `open()` returns, a fresh binary stream. It may raise `FileProblem`."""
+    """One file to send: exactly `size_bytes` of what `open()` returns, a fresh stream. It may raise `FileProblem`."""
 
     name: str
     path: str

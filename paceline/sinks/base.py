@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 FILE_FIELDS = ("path", "size_bytes", "mtime", "sha256", "submission", "outcome", "reason")
@@ -23,14 +23,23 @@ class Part:
     files: Sequence[Mapping[str, Any]]
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a sink needs to commit a batch. `manifest` is the path of the manifest; `submissions` how many there are."""
+    """What a sink needs to commit a batch. `manifest` is the path of the manifest; `submissions` how many there are.
+
+    `still_open` tells whether the batch still waits for this commit; it is asked once the sink is ours alone, for
+    another process may have committed and closed the batch since. No part of the value: two closings may be equal.
+    """
 
     batch: str
     manifest: str
     submissions: int
     summary: Mapping[str, Any]
+    still_open: Callable[[], bool] = field(default=_always, compare=False, repr=False)
 
 
 class Sink(Protocol):
@@ -40,4 +49,7 @@ class Sink(Protocol):
         """Make one submission's part durable, replacing an earlier one of the same submission. Raises `SinkError`."""
 
     def commit(self, closing: Closing) -> None:
-        """Commit the final output, readable only as a whole. Raises `SinkError`; the former output stays then."""
+        """Commit the final output, readable only as a whole; do nothing if `closing.still_open()` is false.
+
+        Raises `SinkError`; the former output stays then. `SinkBusy`: another process is at it.
+        """

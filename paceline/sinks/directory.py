@@ -14,8 +14,10 @@ from. They take as much room as `results.jsonl` and `files.jsonl` together; with
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,7 +32,7 @@ from paceline.durable import (
     sync_dir,
     writing,
 )
-from paceline.errors import SinkError
+from paceline.errors import SinkBusy, SinkError
 from paceline.manifest import ManifestRow, parse_row
 from paceline.model import Outcome, index_of
 from paceline.sinks.base import FILE_FIELDS, Closing, Part
@@ -59,10 +61,15 @@ class DirectorySink:
         """Make the final files from manifest and parts, and put them in place together.
 
         All are complete beside their places before the first is renamed; a `_SUCCESS` of an earlier commit is removed
-        before that. Raises `SinkError` naming the part that is missing, another batch's, or for other files than the
-        manifest says.
+        before that. Nothing is touched if the batch is no longer open. Raises `SinkError` naming the part that is
+        missing, another batch's, or for other files than the manifest says; `SinkBusy` while another commit lasts.
         """
         make_private_dir(str(self.path))
+        with _alone_in(self.path):
+            if closing.still_open():
+                self._commit(closing)
+
+    def _commit(self, closing: Closing) -> None:
         with writing(str(self.path)), ExitStack() as stack:
             finals = {name: stack.enter_context(Aside(str(self.path / name))) for name in self._names(closing)}
             self._merge(closing, finals)
@@ -101,6 +108,23 @@ class DirectorySink:
 
     def _part_path(self, submission: str) -> Path:
         return self.parts / f"{submission}.json"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's own lock, which leaves no file behind. Raises `SinkBusy` if somebody else on this host does."""
+    with writing(str(folder)):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SinkBusy(f"another process is committing to {folder}: wait for it") from error
+        except OSError:  # a file system without locks: `still_open` alone has to do
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _copy_part(part: OpenPart, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:

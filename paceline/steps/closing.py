@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.errors import ConfigError, ProviderError, SinkError
+from paceline.errors import PacelineError, ProviderError, SinkBusy
 from paceline.model import EndpointClass, Follow, submission_id
 from paceline.sinks.base import Closing
 from paceline.steps.context import Context
@@ -11,6 +11,10 @@ from paceline.summary import summarize
 from paceline.views import BatchView
 
 AUDIT_TRIES = 5
+
+CALLS_PER_TURN = 10
+"""Then other messages on the queue have their turn, and the chain's claim is renewed."""
+
 RETRY_S = 10.0
 
 
@@ -28,11 +32,14 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
         manifest=batch.manifest,
         submissions=batch.total,
         summary=summarize(batch, context.views.now_ms(), complete=True),
+        still_open=lambda: not context.views.batch(batch_id).closed,
     )
     try:
         for destination in batch.to:
             context.sink(destination).commit(closing)
-    except SinkError as error:
+    except SinkBusy:
+        return [], RETRY_S
+    except PacelineError as error:
         context.log.error("batch.commit_failed", extra={"batch": batch.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return [], RETRY_S
@@ -46,15 +53,16 @@ def _audit(context: Context, batch: BatchView) -> float | None:
 
     A provider that can't be asked five times in a row ends the audit: the output doesn't wait for it for ever.
     """
-    try:
-        account = context.account(batch.account)
-    except ConfigError:
-        return None
+    account = context.account(batch.account)
     step = account.provider.capabilities.finds_many
     if not step:
         return None
     index, tries = context.ledger.audit_progress(batch.id)
+    calls = 0
     while index <= batch.total and tries < AUDIT_TRIES:
+        if calls == CALLS_PER_TURN:
+            return 0.0
+        calls += 1
         wait_s = context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return wait_s

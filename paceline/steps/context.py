@@ -26,14 +26,14 @@ class Waits:
     settle_s: float = 120.0
     hold_after_s: float = 3600.0
     first_poll_s: float = 1.5
-    poll_lease_s: float = 30.0
+    poll_lease_s: float = 45.0
     not_found_grace_s: float = 120.0
     run_limit_s: float = 21_600.0
     upload_base_s: float = 60.0
     upload_bytes_per_s: float = 1_000_000.0
     lease_extra_s: float = 30.0
     release_lease_s: float = 30.0
-    chain_lease_s: float = 30.0
+    chain_lease_s: float = 45.0
     rescue_grace_s: float = 5.0
     feed_window: int = 64
 

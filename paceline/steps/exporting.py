@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from paceline.errors import ProviderError, SinkError
-from paceline.model import EndpointClass, Follow, State, Submission
+from paceline.errors import PacelineError, ProviderError, Unavailable
+from paceline.model import EndpointClass, ErrorNote, Follow, State, Submission
 from paceline.records import build_part
 from paceline.replies import Moved
 from paceline.steps.context import Context
@@ -23,15 +24,16 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         return []
     batch = context.views.batch(item.batch)
     try:
-        data = _data(context, item, batch)
+        data, item = _data(context, item, batch)
         part = build_part(batch, item, context.views.files(item.id), context.views.digests(item.id), data)
         for destination in batch.to:
             context.sink(destination).write(part)
-    except SinkError as error:
-        context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
-        return []
     except ProviderError as error:
         context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
+        return []
+    except PacelineError as error:
+        context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
+        context.ledger.trouble(batch.id, str(error))
         return []
     moved = context.ledger.exported(item.id, item.generation)
     if not isinstance(moved, Moved):
@@ -40,14 +42,25 @@ def export(context: Context, submission_id: str) -> list[Follow]:
     return [moved.follow] if moved.follow else []
 
 
-def _data(context: Context, item: Submission, batch: BatchView) -> Mapping[str, Any]:
-    """Return what the run returned: from the results backend, else from the provider, who still has it."""
+def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping[str, Any], Submission]:
+    """Return what the run returned: from the results backend, else from the provider, who still has it.
+
+    Where neither has it any more, the submission comes back with a note that says so. Raises `ProviderError` where the
+    provider can't be asked now.
+    """
     kept = context.results.get(item.id)
     if kept is not None:
-        return dict(kept["data"])
-    if item.run_id is None or item.raw_status in (None, ""):
-        return {}
+        return dict(kept["data"]), item
+    if item.run_id is None or not item.raw_status:
+        return {}, item
     account = context.account(batch.account)
+    if account.address != batch.address:
+        raise Unavailable("this worker's account is at another address")
+    if context.limiter.take(account.name, EndpointClass.GET, account.rates[EndpointClass.GET]) > 0:
+        raise Unavailable("no permit now")
     context.ledger.count_requests({batch.id: 1}, EndpointClass.GET)
     run = account.provider.get(batch.agent, item.run_id)
-    return run.data if run else {}
+    if run is not None:
+        return run.data, item
+    note = ErrorNote("provider", "export", "the result is gone from the results backend and from the provider", 404)
+    return {}, replace(item, error=note.as_dict())

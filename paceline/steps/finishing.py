@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from redis.exceptions import RedisError
+
 from paceline.model import ErrorNote, Follow, Outcome, RunView, batch_of
 from paceline.records import build_record
 from paceline.replies import DueRun, Ending, Moved
@@ -18,8 +20,23 @@ def finish(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_m
     """Finish ended runs; returns the exports to wake. Whatever a crash leaves undone is asked after again."""
     follows: list[Follow] = []
     for start in range(0, len(ended), CHUNK):
-        follows += _finish_chunk(context, ended[start : start + CHUNK], finished_ms)
+        follows += _finish_or_split(context, ended[start : start + CHUNK], finished_ms)
     return follows
+
+
+def _finish_or_split(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Follow]:
+    """Finish a chunk; if one run in it can't be kept, finish the others and leave that one for the next question."""
+    try:
+        return _finish_chunk(context, ended, finished_ms)
+    except RedisError:
+        raise
+    except Exception:
+        if len(ended) == 1:
+            context.log.exception("submission.poison", extra={"submission": ended[0][0].submission})
+            return []
+        middle = len(ended) // 2
+        halves = ended[:middle], ended[middle:]
+        return [follow for half in halves for follow in _finish_or_split(context, half, finished_ms)]
 
 
 def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Follow]:
@@ -43,6 +60,8 @@ def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], fin
         )
         records[run.submission] = build_record(batches[item.batch], after, files, view.data)
         endings.append(end)
+    if not endings:
+        return []
     # First what was paid for, then the word that it is there: a crash in between only repeats this step.
     context.results.put(records)
     follows = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from paceline.delays import next_poll_s, tick_s
-from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled
+from paceline.errors import AccessDenied, AnswerTooLarge, Blocked, ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
 from paceline.replies import Due, DueRun
 from paceline.steps.context import Account, Context, Waits
@@ -20,6 +20,12 @@ SLACK_S = 0.5
 CALLS_PER_TURN = 20
 """After so many calls the chain gives way to other messages on its queue."""
 
+TURN_S = 15.0
+"""No further call after this, so that a turn ends well within its claim."""
+
+CLOSER_LOOKS = 5
+"""At most so many single questions per list call about runs that it didn't show."""
+
 
 def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     """Ask after what is due. Returns exports to wake and the seconds until the next look (None: nothing in flight)."""
@@ -28,7 +34,10 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     follows: list[Follow] = []
     again_s: float | None = 0.0
     most = _most(account)
+    began_at = context.elapsed()
     for _ in range(CALLS_PER_TURN):
+        if context.elapsed() - began_at > TURN_S:
+            return follows, 0.0
         taken_at = context.elapsed()
         due = _take(context, account, agent, most)
         if not due.runs:
@@ -40,10 +49,17 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
                 most = max(len(due.runs) // 2, 1)
                 again_s = _put_off(context, account_name, agent, due, 0.0)
                 continue
-            again_s = _failed(context, account, agent, due, None)
-            continue
+            return follows, _failed(context, account, agent, due, AnswerTooLarge("one run's answer passed the cap"))
         except ProviderError as error:
             return follows, _failed(context, account, agent, due, error)
+        except Exception:
+            # A defect of ours, or an answer nobody thought of: it must not keep others from being asked after.
+            context.log.exception("poll.defect", extra={"account": account_name, "agent": agent})
+            if len(due.runs) > 1:
+                most = max(len(due.runs) // 2, 1)
+                again_s = _put_off(context, account_name, agent, due, 0.0)
+                continue
+            return follows, _failed(context, account, agent, due, None)
         done, again_s = _settle(context, account, agent, due, found, taken_at)
         follows += done
         if again_s is None or again_s > 0:
@@ -83,9 +99,11 @@ def _settle(
     ended: list[tuple[DueRun, RunView]] = []
     snoozed: dict[str, float] = {}
     calls = math.ceil(due.in_flight / _most(account))
+    closer_looks = 0
     for run in due.runs:
         view = _ours(context, run, found.get(run.run_id))
-        if view is None and run.age_s > context.waits.not_found_grace_s:
+        if view is None and run.age_s > context.waits.not_found_grace_s and closer_looks < CLOSER_LOOKS:
+            closer_looks += 1
             view = _ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
@@ -136,7 +154,14 @@ def _look_closer(context: Context, account: Account, agent: str, run: DueRun) ->
 
 
 def _failed(context: Context, account: Account, agent: str, due: Due, error: ProviderError | None) -> float | None:
-    """Put everything off: nothing that goes wrong with a question says anything about a run."""
+    """Put everything off: nothing that goes wrong with a question says anything about a run.
+
+    Only where the question can never be answered (the agent is gone, one answer is too large by itself) do runs past
+    the time limit end here; a provider that is away is waited for.
+    """
+    if not isinstance(error, Unavailable | Throttled | AccessDenied) or isinstance(error, AnswerTooLarge):
+        over = [(run, decide(run, None, context.waits)) for run in due.runs]
+        finish(context, [(run, end) for run, end in over if end is not None], round(due.now_s * 1000))
     endpoint = _endpoint(account)
     wait_s = 0.0
     match error:

@@ -44,6 +44,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
 def _look(
     context: Context, account: Account, agent: str, items: Sequence[Submission]
 ) -> tuple[list[Follow], float | None]:
+    asked_ms = context.views.now_ms()  # before the answer: what began later isn't in it
     control = context.views.known_external_id(account.name, agent)
     wanted = [item.external_id for item in items] + ([control] if control else [])
     context.ledger.count_requests(dict.fromkeys({item.batch for item in items}, 1), EndpointClass.LIST)
@@ -60,7 +61,7 @@ def _look(
     follows: list[Follow] = []
     for item in items:
         hits = by_external.get(item.external_id, [])
-        follows += _found(context, item, hits) if hits else _missed(context, item, trusted)
+        follows += _found(context, item, hits) if hits else _missed(context, item, trusted, asked_ms)
     return follows, None
 
 
@@ -87,10 +88,9 @@ def _found(context: Context, item: Submission, hits: Sequence[RunView]) -> list[
     return follows
 
 
-def _missed(context: Context, item: Submission, trusted: bool) -> list[Follow]:
+def _missed(context: Context, item: Submission, trusted: bool, asked_ms: int) -> list[Follow]:
     """Note a look without the submission; it counts only after the settling time and from a trusted list."""
-    now_ms = context.views.now_ms()
-    age_s = (now_ms - (item.doubt_ms or now_ms)) / 1000
+    age_s = (asked_ms - (item.doubt_ms or asked_ms)) / 1000
     settled = age_s >= context.waits.settle_s
     if age_s > context.waits.hold_after_s:
         return _hold(context, [item], "no_proof")

@@ -135,6 +135,7 @@ def _refused(
     context.log.warning("submission.not_accepted", extra={**facts, "status": getattr(error, "http_status", None)})
     match error:
         case PermitExpired():
+            ledger.trouble(item.batch, f"{error}; if this stays so, set a longer PACELINE_PERMIT_LIFE_SECONDS")
             moved = ledger.put_back(item.id, begun.generation, reason="permit_expired", unused=True)
         case NotSent():
             context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=None, why="unreachable")
@@ -148,6 +149,17 @@ def _refused(
         case Blocked():
             moved = ledger.pause(item.id, begun.generation, reason=error.reason, message=str(error))
             context.log.error("account.paused", extra={"account": account.name, "reason": error.reason})
+        case SourceUnreachable():
+            moved = ledger.pause(
+                item.id,
+                begun.generation,
+                reason=error.reason,
+                message=str(error),
+                whole_account=False,
+            )
+        case FileProblem() if begun.attempt > 1:
+            # What an earlier attempt sent was something else: back among the planned, where the check holds it.
+            moved = ledger.put_back(item.id, begun.generation, reason=error.reason, unused=False)
         case FileProblem():
             note = ErrorNote("file", "submit", str(error))
             moved = ledger.reject(item.id, begun.generation, reason=error.reason, error=note)

@@ -133,6 +133,24 @@ def test_everything_killed_at_once_goes_on_with_the_same_command(tmp_path: Path)
         assert Counter(accepted(sandbox).values()) == {1: 40}
 
 
+def test_redis_killed_in_mid_batch_comes_back_and_nothing_is_paid_twice(tmp_path: Path) -> None:
+    source = make_files(tmp_path / "files", 40)
+    with (
+        Sandbox("--run-seconds", "1", "--limit", "add=15/3s") as sandbox,
+        Paceline(tmp_path, url=sandbox.url, accounts__kolena__limits__add="15/3s") as paceline,
+    ):
+        process = paceline.start("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
+        for count in (4, 20):
+            sandbox.wait("accepted", count=count, timeout=60)
+            for pid in paceline.pids("redis"):
+                os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, out + err
+        assert "Redis went away" in err
+        check_output(source, tmp_path / "out", 40)
+        assert Counter(accepted(sandbox).values()) == {1: 40}
+
+
 def test_deleting_every_queue_changes_only_time(tmp_path: Path) -> None:
     import redis
 

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from paceline.durable import Aside
-from paceline.errors import SinkError, UsageError
+from paceline.errors import SinkBusy, SinkError, UsageError
 from paceline.manifest import ManifestWriter
 from paceline.model import PlannedFile, PlannedSubmission, SkippedFile, SkipReason, submission_id
 from paceline.sinks.base import FILE_FIELDS, Closing, Part
@@ -159,6 +161,58 @@ def test_a_commit_again_gives_the_same_bytes(tmp_path: Path, out: Path) -> None:
     open_sink(str(out)).commit(done)
 
     assert content(out) == before
+
+
+def test_two_commits_at_once_are_refused_and_the_next_one_is_not(tmp_path: Path, out: Path) -> None:
+    refused: list[SinkBusy] = []
+
+    def meanwhile() -> bool:
+        with pytest.raises(SinkBusy, match=str(out)) as caught:
+            DirectorySink(str(out)).commit(closing(tmp_path))
+        refused.append(caught.value)
+        return True
+
+    open_sink(str(out)).commit(closing(tmp_path, still_open=meanwhile))
+
+    assert len(refused) == 1
+    assert sorted(path.name for path in out.iterdir()) == FINAL
+    open_sink(str(out)).commit(closing(tmp_path))
+
+
+def test_a_commit_by_another_process_is_waited_for(tmp_path: Path, out: Path) -> None:
+    code = "import fcntl, os, sys\nfcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\nprint(flush=True)\ninput()"
+    other = subprocess.Popen([sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with other:
+        assert other.stdout
+        other.stdout.readline()
+        with pytest.raises(SinkBusy):
+            open_sink(str(out)).commit(closing(tmp_path))
+        other.kill()
+
+    open_sink(str(out)).commit(closing(tmp_path))
+    assert (out / "_SUCCESS").exists()
+
+
+def test_a_late_commit_of_a_closed_batch_touches_nothing(tmp_path: Path, out: Path) -> None:
+    open_sink(str(out)).commit(closing(tmp_path))
+    before = {path: (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in out.glob("*.*")}
+    success = (out / "_SUCCESS").stat()
+
+    open_sink(str(out)).commit(closing(tmp_path, still_open=lambda: False, summary={"late": True}))
+
+    assert (out / "_SUCCESS").stat() == success
+    assert {path: (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in before} == before
+
+
+def test_a_commit_that_fails_lets_the_next_one_in(tmp_path: Path, out: Path) -> None:
+    with pytest.raises(SinkError, match="the ledger 3"):
+        open_sink(str(out)).commit(closing(tmp_path, submissions=3))
+
+    open_sink(str(out)).commit(closing(tmp_path))
+
+
+def test_two_closings_of_the_same_batch_are_equal(tmp_path: Path) -> None:
+    assert closing(tmp_path, still_open=lambda: True) == closing(tmp_path)
 
 
 def test_a_batch_of_skipped_files_only_can_be_committed(tmp_path: Path) -> None:

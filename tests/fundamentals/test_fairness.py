@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from paceline.model import batch_of
+from paceline.model import Step, batch_of
 from tests.support.world import World
 
 
@@ -67,6 +67,11 @@ def test_a_worker_that_means_another_server_sends_nothing_there() -> None:
     elsewhere = replace(account, address="https://elsewhere.example")
     world.context.accounts["fake"] = elsewhere  # type: ignore[index]  # the world's own dict
     world.run(300)
+    assert world.provider.arrivals == []
+    assert world.provider.reads == []
+    # A message that was sent before the address changed stops its batch rather than go there.
+    item = next(world.views.submissions(batch))
+    world.runner.run(Step.SUBMIT, item.id)
     assert world.provider.arrivals == []
     assert world.views.batch(batch).paused == "wrong_address"
     world.context.accounts["fake"] = account  # type: ignore[index]  # the world's own dict

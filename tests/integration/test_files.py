@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from paceline.errors import FileChanged, FileMissing
+from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.files import SourceRoot
 from paceline.model import PlannedFile, SourceFile
 from producers.sources import walk
@@ -62,6 +64,7 @@ def test_every_listed_file_can_be_opened_and_read(root: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_missing(root: Path) -> None:
+    put(root / "another")
     refuse(root, SourceFile("a", 1, 1), FileMissing)
     refuse(root, SourceFile("a/b", 1, 1), FileMissing)
 
@@ -204,7 +207,74 @@ def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:
 def test_a_root_that_is_gone_is_not_taken_for_the_folder_above(root: Path) -> None:
     put(root / "a")
 
-    refuse(root / "gone", planned(root, "a"), FileMissing)
+    refuse(root / "gone", planned(root, "a"), SourceUnreachable)
+
+
+@pytest.mark.parametrize("path", ["a", "sub/a"])
+def test_a_mount_point_with_nothing_mounted_is_not_blamed_on_the_file(root: Path, path: str) -> None:
+    put(root / path)
+    file = planned(root, path)
+    shutil.rmtree(root)
+    root.mkdir()
+
+    refuse(root, file, SourceUnreachable)
+    with pytest.raises(SourceUnreachable, match=rf"{root}.*is empty.*mount"):
+        SourceRoot(str(root)).check(file)
+
+
+def test_a_root_that_goes_away_later_is_not_blamed_on_the_file(root: Path) -> None:
+    put(root / "a")
+    file, source = planned(root, "a"), SourceRoot(str(root))
+    (root / "a").unlink()
+    root.rmdir()
+
+    for act in (source.check, source.open):
+        with pytest.raises(SourceUnreachable, match="mount"):
+            act(file)
+
+
+@pytest.mark.parametrize("call", ["stat", "open"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN])
+def test_a_disk_that_does_not_answer_is_not_blamed_on_the_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    put(root / "a")
+    file = planned(root, "a")
+    real = getattr(os, call)
+
+    def failing(name: Any, *arguments: Any, **options: Any) -> Any:
+        if name == "a":
+            raise OSError(number, os.strerror(number), name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(os, call, failing)  # no such disk can be had here
+
+    with pytest.raises(SourceUnreachable, match=rf"{root}.*{os.strerror(number)}.*mount") as caught:
+        SourceRoot(str(root)).open(file)
+    assert caught.value.path == "a"
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP])
+def test_what_is_about_the_file_stays_the_files(root: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    put(root / "a")
+    file = planned(root, "a")
+    real = os.open
+
+    def failing(name: Any, *arguments: Any, **options: Any) -> int:
+        if name == "a":
+            raise OSError(number, os.strerror(number), name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+
+    with pytest.raises(FileMissing):
+        SourceRoot(str(root)).open(file)
+
+
+def test_a_name_longer_than_any_file_has_is_missing(root: Path) -> None:
+    put(root / "a")
+
+    refuse(root, SourceFile("n" * 256, 1, 1), FileMissing)
 
 
 def test_a_file_in_a_tree_longer_than_a_path_may_be_is_opened(tmp_path: Path) -> None:

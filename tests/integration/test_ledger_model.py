@@ -129,11 +129,12 @@ class LedgerMachine(RuleBasedStateMachine):
         if run_id == oracle.run_id:
             assert isinstance(answer, Moved)
             return
-        current = attempt == oracle.attempt
-        usual = oracle.state in (State.SUBMITTING, State.UNCERTAIN) and current
-        adopted = oracle.state in (State.UNCERTAIN, State.PLANNED, State.HELD)
-        if oracle.run_id is None and (usual or adopted):
+        open_states = (State.SUBMITTING, State.UNCERTAIN, State.PLANNED, State.HELD)
+        if oracle.run_id is None and oracle.state in open_states:
             assert isinstance(answer, Moved)
+            usual = oracle.state in (State.SUBMITTING, State.UNCERTAIN) and attempt == oracle.attempt
+            last = list(self.world.views.journal(self.batch, item))[-1]
+            assert last["verb"] == ("accepted" if usual else "adopt")
             oracle.run_id = run_id
             oracle.move(State.RUNNING)
         else:
@@ -292,7 +293,7 @@ def test_the_scripts_do_what_the_table_says(real_redis: redis.Redis) -> None:
 
 @pytest.mark.parametrize("folder", ["lua"])
 def test_every_script_says_what_it_takes_and_returns(folder: str) -> None:
-    shared = {"ledger.lua", "pace.lua", "clock_redis.lua", "clock_key.lua"}
+    shared = {"chains.lua", "ledger.lua", "pace.lua", "clock_redis.lua", "clock_key.lua"}
     for path in sorted((Path(__file__).parents[2] / "paceline" / folder).glob("*.lua")):
         text = path.read_text()
         assert path.name in shared or all(word in text for word in ("-- KEYS", "-- ARGV", "-- RETURNS")), path.name

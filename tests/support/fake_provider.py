@@ -18,6 +18,10 @@ RATES = {
 }
 
 
+CAPABILITIES = Capabilities(300, 100, cancels=True, waits=False, due_dates=False)
+SIZES = SizeLimits(300, 250_000_000)
+
+
 @dataclass
 class FakeRun:
     """A run as the fake provider keeps it."""
@@ -38,8 +42,8 @@ class FakeProvider:
     run_s: float = 20.0
     rates: Mapping[EndpointClass, Rate] = field(default_factory=lambda: dict(RATES))
     name: str = "fake"
-    capabilities: Capabilities = Capabilities(300, 100, cancels=True, waits=False, due_dates=False)
-    size_limits: SizeLimits = SizeLimits(300, 250_000_000)
+    capabilities: Capabilities = CAPABILITIES
+    size_limits: SizeLimits = SIZES
     runs: dict[str, FakeRun] = field(default_factory=dict)
     arrivals: list[tuple[float, str]] = field(default_factory=list)
     reads: list[tuple[str, int]] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The whole system in one process on a clock that the test moves: real scripts, real runner, a fake provider.
 
-Messages stand in a queue of (time, message); `run()` delivers them in order of time, moving the clock, with rescue every
-three seconds. A test may drop, repeat or reorder them, because messages are hints.
+Messages stand in a queue of (time, message); `run()` delivers them in order of time, moving the clock, with rescue
+every three seconds. A test may drop, repeat or reorder them, because messages are hints.
 """
 
 from __future__ import annotations

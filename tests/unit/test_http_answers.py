@@ -24,11 +24,13 @@ from paceline.errors import (
 )
 from paceline.providers.answers import (
     EXCERPT_CHARACTERS,
+    NESTED_MOST,
     Gatherer,
     TooLarge,
     Unreadable,
     clean,
     excerpt,
+    is_finite,
     read_error,
     retry_after_s,
     write_error,
@@ -216,3 +218,21 @@ def test_numbers_that_json_does_not_have_become_null() -> None:
 @pytest.mark.parametrize("body", [b"", b"  \r\n", b"\xef\xbb\xbf"])
 def test_an_empty_body_has_no_value(body: bytes) -> None:
     assert gathered(body) is None
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_an_answer_nested_deeper_than_can_be_written_down_is_too_large(opening: str, closing: str) -> None:
+    times = NESTED_MOST // opening.count("[" if opening[0] == "[" and len(opening) == 1 else "{") // len(closing)
+    for more, refused in ((0, False), (1, True), (993 // len(closing) - times, True), (50_000, True)):
+        body = (opening * (times + more) + "1" + closing * (times + more)).encode()
+        if refused:
+            with pytest.raises(TooLarge, match="levels"):
+                gathered(body, cap_bytes=1_000_000, step=100_000)
+        else:
+            gathered(body, cap_bytes=1_000_000, step=100_000)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), math.inf, -math.inf, math.nan, True, "1", None])
+def test_what_no_float_can_hold_is_not_a_finite_number(number: object) -> None:
+    assert not is_finite(number)
+    assert is_finite(10**300)

@@ -16,7 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paceline.errors import AccessDenied, AgentUnknown, Ambiguous, ConfigError, Throttled, Unavailable
+from paceline.errors import (
+    AccessDenied,
+    AgentUnknown,
+    Ambiguous,
+    AnswerTooLarge,
+    ConfigError,
+    Throttled,
+    Unavailable,
+)
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
 from paceline.providers.base import AgentInfo, Provider, SubmitRequest, Upload
 from paceline.providers.kolena import Kolena
@@ -47,6 +55,11 @@ def run(run_id: object = 500, **more: object) -> dict[str, Any]:
 
 def page(*runs: object, number: object = 0, pages: object = 1, **more: object) -> dict[str, Any]:
     return {"runs": list(runs), "total_pages": pages, "page_number": number, "page_size": 1000, **more}
+
+
+def nested(levels: int) -> bytes:
+    """Write a run with a value so deep: `json.loads` takes 980 levels, `json.dumps` beneath a few frames doesn't."""
+    return json.dumps(run(data={"prompt": {"value": "?"}})).encode().replace(b'"?"', b"[" * levels + b"]" * levels)
 
 
 class Service:
@@ -171,8 +184,24 @@ class TestSubmit:
                 service.kolena().submit(request(agent))
             assert service.server.peers == []
 
+    def test_a_run_nested_too_deeply_to_keep_leaves_the_outcome_open(self) -> None:
+        with Service(answer(200, nested(980))) as service, pytest.raises(Ambiguous) as caught:
+            service.kolena().submit(request())
+        assert caught.value.body_sent
+
 
 class TestAsk:
+    def test_credits_past_any_number_hide_no_run(self) -> None:
+        poison = run(1, usage={"credits_used": 10**400})
+        with Service(page(poison, run(2, usage={"credits_used": 3}))) as service:
+            found = service.kolena().ask("7", ["1", "2"])
+        assert [found[one].credits for one in ("1", "2")] == [None, 3.0]
+
+    def test_a_run_nested_too_deeply_to_keep_asks_for_fewer_at_once(self) -> None:
+        text = b'{"runs": [%s], "total_pages": 1, "page_number": 0}' % nested(980)
+        with Service(answer(200, text)) as service, pytest.raises(AnswerTooLarge):
+            service.kolena().ask("7", ["500", "501"])
+
     def test_one_call_asks_after_many(self) -> None:
         ids = [str(500_000 + n) for n in range(300)]
         with Service(page(*[run(int(one)) for one in ids])) as service:

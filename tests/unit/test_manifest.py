@@ -15,6 +15,7 @@ from paceline.model import PlannedFile, PlannedSubmission, SizeLimits, SkippedFi
 
 BATCH = "b123456789"
 ODD = os.fsdecode(b"caf\xe9\n.txt")
+SKIPPED_LINE = b'{"path":"0","size_bytes":0,"mtime_ns":5,"submission":null,"name":null,"reason":"empty"}\n'
 
 
 def submission(index: int, *paths: str) -> PlannedSubmission:
@@ -74,6 +75,60 @@ def test_two_writers_at_once_are_refused_and_the_next_one_is_not(tmp_path: Path)
         ManifestWriter(path, BATCH)
 
     ManifestWriter(path, BATCH).close()
+
+
+@pytest.mark.parametrize("skipped", [0, 3])
+def test_two_batches_with_one_output_never_cut_each_others_manifest(tmp_path: Path, skipped: int) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with ManifestWriter(str(path), BATCH) as manifest:
+        for number in range(skipped):
+            manifest.write(SkippedFile(f"0-{number}", SkipReason.EMPTY, 0, 5))
+        manifest.write(submission(1, "a"))
+    before = path.read_bytes()
+
+    for resume_at in (0, len(before)):
+        with pytest.raises(SinkError, match=rf"{path}.*{BATCH}.*another --to"):
+            ManifestWriter(str(path), "b999999999", resume_at)
+
+    assert path.read_bytes() == before
+    ManifestWriter(str(path), BATCH, len(before)).close()  # and nobody holds it
+
+
+def test_a_file_that_is_no_manifest_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    for content in (b"my notes\n", b'{"mine": 1}\n', b"[1]\n", b'{"path":"a"}\n'):
+        path.write_bytes(content)
+        with pytest.raises(SinkError, match="not a manifest"):
+            ManifestWriter(str(path), BATCH)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("left", [b'{"path":"half a li', b"", SKIPPED_LINE, SKIPPED_LINE + b'{"path'])
+def test_what_a_crash_left_before_anything_was_planned_is_written_over(tmp_path: Path, left: bytes) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(left)
+
+    with ManifestWriter(str(path), BATCH) as manifest:
+        manifest.write(submission(1, "a"))
+
+    assert [row.path for row in read_manifest(str(path))] == ["a"]
+
+
+def test_a_manifest_that_is_only_locked_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    with ManifestWriter(str(path), BATCH) as manifest:
+        first = manifest.write(submission(1, "a"))
+        manifest.write(submission(2, "b"))
+    before = path.read_bytes()
+
+    with ManifestWriter.locked(str(path), BATCH) as manifest:
+        assert path.read_bytes() == before
+        with pytest.raises(ManifestBusy):
+            ManifestWriter.locked(str(path), BATCH)
+        manifest.resume(first.stop)
+        assert manifest.offset == first.stop
+
+    assert path.read_bytes() == before[: first.stop]
 
 
 def test_reading_stops_at_the_length_asked_for(tmp_path: Path) -> None:
