@@ -32,8 +32,8 @@ from paceline.errors import (
 
 EXCERPT_CHARACTERS = 300
 NESTED_MOST = 200
-"""How deep an answer's JSON may nest. The parser takes nearly 1,000 levels, but what writes results down spends up to two
-frames a level, on top of Celery's own; a few dozen levels would be odd already."""
+"""How deep an answer's JSON may nest. The parser takes nearly 1,000 levels, but what writes results down spends up to
+two frames a level, on top of Celery's own; a few dozen levels would be odd already."""
 MOVED = frozenset({301, 307, 308})
 """Redirects that say "send this very request elsewhere": nothing was done. 302 and 303 may also follow a success."""
 UNCLEAR = frozenset({408, 409})

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
-from paceline.errors import FileChanged, FileMissing
+from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.providers.base import Upload
 
 CHUNK_BYTES = 256 * 1024
@@ -29,7 +29,7 @@ class Multipart:
 
     Iterating opens and reads the files; it may be repeated. `len()` is the exact Content-Length, known beforehand from
     the planned sizes. A file that turns out shorter, longer, or changed while it is read raises `FileChanged` (one that
-    can't be read: `FileMissing`) before its last byte is given away, so a request that was cut short by it can't be
+    is gone `FileMissing`, one that can't be read `SourceUnreachable`) before its last byte is given away, so a request that was cut short by it can't be
     complete.
     """
 
@@ -117,15 +117,18 @@ def _contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
 def _opened(upload: Upload) -> IO[bytes]:
     try:
         return upload.open()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise FileMissing(f"{upload.path!r} can't be opened", path=upload.path) from error
+    except OSError as error:
+        # `open` has turned what is about the file into `FileProblem`; this is about the machine or the mount.
+        raise SourceUnreachable(f"{upload.path!r} can't be opened: {error.strerror}", path=upload.path) from error
 
 
 def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:
     try:
         return stream.read(size_bytes)
     except OSError as error:
-        raise FileMissing(f"{upload.path!r} can't be read", path=upload.path) from error
+        raise SourceUnreachable(f"{upload.path!r} can't be read: {error.strerror}", path=upload.path) from error
 
 
 def _stamp(stream: IO[bytes]) -> tuple[int, int] | None:

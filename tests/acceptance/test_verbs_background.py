@@ -69,7 +69,7 @@ def test_submit_returns_while_the_batch_goes_on_by_itself(paceline: Paceline, sa
     again = succeeded(paceline("submit", *RUN, "--to", "out", "--json"))
     assert again.json()["batch"] == batch
     sandbox.finish()
-    watched = succeeded(paceline("status", "--watch", "--json"))
+    watched = succeeded(paceline("status", batch, "--watch", "--json"))
     assert (watched.json()["batch"], watched.json()["state"]) == (batch, "complete")
     assert (tmp_path / "out" / "_SUCCESS").exists()
     assert each_once(sandbox, 4)

@@ -179,8 +179,12 @@ def test_two_commits_at_once_are_refused_and_the_next_one_is_not(tmp_path: Path,
     open_sink(str(out)).commit(closing(tmp_path))
 
 
-def test_a_commit_by_another_process_is_waited_for(tmp_path: Path, out: Path) -> None:
-    code = "import fcntl, os, sys\nfcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\nprint(flush=True)\ninput()"
+def test_a_commit_by_another_process_is_not_disturbed(tmp_path: Path, out: Path) -> None:
+    code = (
+        "import fcntl, os, sys\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print(flush=True)\ninput()"
+    )
     other = subprocess.Popen([sys.executable, "-c", code, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with other:
         assert other.stdout

@@ -57,7 +57,7 @@ def plan(world: World, batch: BatchView, root: Path, *, stop_after: int | None =
         batch,
         resolve_source(str(root)),
         LIMITS,
-        world.send,
+        lambda follows: world.send(list(follows)),
         stopped=lambda: next(asked) + 1 == stop_after,
     )
 

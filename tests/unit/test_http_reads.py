@@ -176,7 +176,7 @@ USELESS: dict[str, tuple[Script, type[Unavailable]]] = {
     "HTML": (say(answer(200, b"<html>")), Unavailable),
     "cut off": (say(answer(200, {"a": "b"})[:-3]), Unavailable),
     "half of the JSON": (say(answer(200, b'{"a": ')), Unavailable),
-    "nested without end": (say(answer(200, b"[" * 300_000)), Unavailable),
+    "nested without end": (say(answer(200, b"[" * 300_000)), AnswerTooLarge),
     "a number without end": (say(answer(200, b"1" * 300_000)), Unavailable),
     "one gigabyte": (endless, AnswerTooLarge),
     "announced too large": (say(answer(200, b"", {"Content-Length": "1000001"})), AnswerTooLarge),

@@ -20,7 +20,7 @@ from kolena_agents._utils.upload import (  # type: ignore[import-untyped]  # it 
     normalize_files,
 )
 
-from paceline.errors import FileChanged, FileMissing, FileProblem
+from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreachable
 from paceline.providers.base import Upload
 from paceline.providers.http import Http
 from paceline.providers.multipart import CHUNK_BYTES, Multipart
@@ -164,13 +164,14 @@ def test_a_file_replaced_while_it_is_sent_is_sent_as_it_was(tmp_path: Path) -> N
     assert body.digests == (hashlib.sha256(b"x" * 300).digest(),)
 
 
-def test_a_file_that_is_gone_or_unreadable_is_missing(tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_missing_and_one_that_fails_to_be_read_says_nothing_about_it(tmp_path: Path) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             raise OSError("I/O error")
 
-    for upload in (on_disk(tmp_path / "gone", 5), Upload("a", "sub/a", 5, Broken)):
-        with pytest.raises(FileMissing) as caught:
+    cases = ((on_disk(tmp_path / "gone", 5), FileMissing), (Upload("a", "sub/a", 5, Broken), SourceUnreachable))
+    for upload, kind in cases:
+        with pytest.raises(kind) as caught:
             list(Multipart([], [upload]))
         assert caught.value.path == upload.path
 
