@@ -28,9 +28,9 @@ class Multipart:
     """The body of one upload: form fields first, then the files, each as a part named `part`.
 
     Iterating opens and reads the files; it may be repeated. `len()` is the exact Content-Length, known beforehand from
-    the planned sizes. A file that turns out shorter, longer, or changed while it is read raises `FileChanged` (one that
-    is gone `FileMissing`, one that can't be read `SourceUnreachable`) before its last byte is given away, so a request that was cut short by it can't be
-    complete.
+    the planned sizes. A file that turns out shorter, longer, or changed while it is read raises `FileChanged`, one that
+    is gone `FileMissing`, one that can't be read `SourceUnreachable`: all before its last byte is given away, so a
+    request that was cut short by it can't be complete.
     """
 
     def __init__(

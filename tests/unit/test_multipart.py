@@ -255,7 +255,7 @@ def test_three_hundred_files_need_few_descriptors_and_one_file_at_a_time(tmp_pat
     path.write_bytes(b"x" * 1000)
     sizes: list[int] = []
     body = Multipart([], [census.upload(path, f"{number}.txt") for number in range(300)])
-    with RawServer(sink(sizes)) as server, few_descriptors(8):
+    with RawServer(sink(sizes)) as server, few_descriptors(24):
         send(server.url, body)
     assert sizes == [len(body)]
     assert (census.most, census.open) == (1, 0)
