@@ -192,13 +192,18 @@ def test_lost_and_unclear_answers_are_resolved_by_asking(tmp_path: Path) -> None
         assert Counter(accepted(sandbox).values()) == {1: 20}
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads command lines from /proc")
 def test_no_key_appears_in_anything_that_is_left_behind(tmp_path: Path, sandbox: Sandbox) -> None:
     key = "canary-1f7e9b2c44"
     make_files(tmp_path / "files", 10)
     with Paceline(tmp_path, url=sandbox.url, key=key) as paceline:
-        result = paceline("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "2")
-        assert result.code == 0
-        assert key not in result.stdout + result.stderr
+        process = paceline.start("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "2")
+        sandbox.wait("accepted", count=2, timeout=60)
+        for pid in [process.pid, *paceline.pids("")]:
+            assert key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert key not in out + err
         for path in [*paceline.home.rglob("*"), *(tmp_path / "out").rglob("*")]:
             if path.is_file():
                 assert key.encode() not in path.read_bytes(), path

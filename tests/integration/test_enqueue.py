@@ -117,3 +117,18 @@ def test_a_manifest_that_is_being_written_is_left_alone(root: Path, manifest: Pa
 
     with ManifestWriter(str(manifest), batch.id), pytest.raises(ManifestBusy):
         plan(world, batch, root)
+
+
+def test_work_starts_before_the_listing_ends(root: Path, manifest: Path) -> None:
+    world = World()
+    batch = opened(world, root, manifest)
+    woken: list[tuple[int, bool]] = []
+
+    def send(follows: object) -> None:
+        now = world.views.batch(batch.id)
+        if list(follows):  # type: ignore[call-overload]  # an iterable
+            woken.append((now.total, now.listed))
+
+    assert enqueue(world.ledger, world.views, batch, resolve_source(str(root)), LIMITS, send)
+    assert woken[0] == (1, False)
+    assert world.views.batch(batch.id).total == 3
