@@ -213,6 +213,14 @@ class Views:
             if b"state" in raw and packed is not None
         }
 
+    def run_ids(self, submissions: Sequence[str]) -> dict[str, str]:
+        """Return the run ids on record, in one round trip; submissions without one are missing."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for item in submissions:
+                pipe.hget(keys.submission(item), "run_id")
+            found = pipe.execute()
+        return {item: run_id.decode() for item, run_id in zip(submissions, found, strict=True) if run_id}
+
     def submission(self, submission: str) -> Submission:
         """Return a submission. Raises `UnknownSubmission`."""
         found = self.find_submission(submission)

@@ -134,8 +134,11 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
     """
     context.ledger.count_requests({batch_of(submissions[0]): 1}, EndpointClass.LIST)
     by_external = _by_external(account.provider.find(agent, [external_id(item) for item in submissions]))
+    known = context.views.run_ids(submissions)
     for item in submissions:
         for run in by_external.get(external_id(item), []):
+            if run.run_id == known.get(item):
+                continue
             moved = context.ledger.accepted(item, run, attempt=None, first_poll_s=0.0)
             if isinstance(moved, Duplicate):
                 facts = {"submission": item, "run_id": run.run_id, "credits": run.credits}
