@@ -26,6 +26,7 @@ VERBS = {
     "show": ("cli.show", "Show one submission with its journal."),
     "limits": ("cli.limits", "Show the pace: allowed, learned, used, next free slot."),
     "doctor": ("cli.doctor", "Check settings, Redis, keys and agents."),
+    "resolve": ("cli.resolve", "Decide on a held submission."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),
     "resume": ("cli.resume", "Let a paused account or batch go on."),
     "up": ("cli.up", "Start Redis and workers in the background."),

@@ -144,7 +144,10 @@ def _say_how_it_ended(code: Exit, summary: dict[str, Any], batch: BatchView, tar
             click.echo(f"Come back with:  {again}", err=True)
         case Exit.HELD:
             click.echo(f"Batch {batch.id}: {done}, {states['held']} are held until a person decides.", err=True)
-            click.echo(f"See them with:  paceline status {batch.id}", err=True)
+            click.echo(
+                f"See them with:  paceline status {batch.id}\nDecide with:    paceline resolve SUBMISSION --help",
+                err=True,
+            )
         case Exit.CONFIG:
             click.echo(f"Batch {batch.id} stopped: {done}, nothing is lost.", err=True)
             click.echo(f"Mend the cause above, then:  {again}", err=True)

@@ -149,7 +149,9 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
     fields += [("duplicate", f"run {run} beside the one of {item}") for run, item in batch.duplicates.items()]
     print_fields(fields)
     if batch.by_state[State.HELD]:
-        click.echo("A person must decide on those held: paceline show SUBMISSION tells what happened.", err=True)
+        click.echo(
+            "A person must decide on those held: paceline show SUBMISSION, then paceline resolve SUBMISSION.", err=True
+        )
     return exit_of_summary(summary)
 
 

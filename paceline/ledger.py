@@ -220,6 +220,16 @@ class Ledger:
         """Stop a submission until a person decides."""
         return self._moved("hold", submission, [submission, generation, reason])
 
+    def resubmit(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
+        """Let a held submission be sent again: a person's decision, and a person's money."""
+        return self._moved("resubmit", submission, [submission, generation, reason], Step.FEED)
+
+    def give_up(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
+        """Finish a held submission as failed, by a person's decision."""
+        end = Ending(submission, generation, Outcome.FAILED, reason, error)
+        args = _finish_args(end, Verb.GIVE_UP, (State.HELD,))
+        return _finished(end, self._scripts.run("finish", self._way(submission), args))
+
     def reject(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
         """Finish a submission that can't work as it is."""
         end = Ending(submission, generation, Outcome.FAILED, reason, error)

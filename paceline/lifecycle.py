@@ -23,6 +23,8 @@ class Verb(StrEnum):
     PUT_BACK = "put_back"
     PAUSE = "pause"
     REJECT = "reject"
+    GIVE_UP = "give_up"
+    RESUBMIT = "resubmit"
     UNCERTAIN = "uncertain"
     ABSENT = "absent"
     HOLD = "hold"
@@ -74,6 +76,10 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.HOLD: Transition(
         (State.UNCERTAIN, State.PLANNED), State.HELD, "no way to know, or files changed after the first attempt"
     ),
+    Verb.RESUBMIT: Transition(
+        (State.HELD,), State.PLANNED, "a person says that it may be sent again, and answers for a second payment"
+    ),
+    Verb.GIVE_UP: Transition((State.HELD,), State.FINISHED, "a person says that it failed"),
     Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),
     Verb.EXPORTED: Transition((State.FINISHED,), State.EXPORTED, "after every sink said it is durable"),
 }

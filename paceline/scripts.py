@@ -35,6 +35,7 @@ _NAMES = (
     "plan",
     "put_back",
     "release",
+    "resubmit",
     "resume",
     "snooze",
     "take_due",

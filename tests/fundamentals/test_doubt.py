@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from paceline.errors import Ambiguous, FileChanged, Unavailable
-from paceline.model import submission_id
+from paceline.model import ErrorNote, submission_id
 from paceline.providers.base import Capabilities
+from paceline.replies import Moved
 from tests.support.fake_provider import fail_with, lost_answer
 from tests.support.world import World
 
@@ -147,3 +148,54 @@ def test_a_permit_too_old_at_the_first_byte_is_handed_back_and_costs_no_attempt(
     assert world.states(batch) == {"exported": 1}
     assert len(world.provider.arrivals) == 1
     assert world.views.submission(submission_id(batch, 1)).attempt == 1
+
+
+def held(world: World) -> str:
+    """Return a submission that is held because nobody could be asked."""
+    world.provider.on_submit = fail_with(Ambiguous("timed out"), times=1)
+    batch = world.plan(1)
+
+    def down(what: str) -> None:
+        if what == "find":
+            raise Unavailable("lists are broken")
+
+    world.provider.on_read = down
+    world.run(5000)
+    assert world.states(batch) == {"held": 1}
+    world.provider.on_read = None
+    return submission_id(batch, 1)
+
+
+def test_a_person_may_say_which_run_it_is() -> None:
+    world = World()
+    item = held(world)
+    run = world.provider.start(world.views.submission(item).external_id)
+    moved = world.ledger.accepted(item, world.provider._view(run), attempt=None, first_poll_s=0.0)
+    assert isinstance(moved, Moved)
+    world.send([moved.follow] if moved.follow else [])
+    world.run()
+    assert world.states(world.views.batch_ids()[0]) == {"exported": 1}
+    assert len(world.provider.arrivals) == 1
+
+
+def test_a_person_may_have_it_sent_again() -> None:
+    world = World()
+    item = held(world)
+    moved = world.ledger.resubmit(item, world.views.submission(item).generation, reason="by_hand")
+    assert isinstance(moved, Moved)
+    world.send([moved.follow] if moved.follow else [])
+    world.run()
+    assert world.states(world.views.batch_ids()[0]) == {"exported": 1}
+    assert world.views.submission(item).attempt == 2
+
+
+def test_a_person_may_give_it_up() -> None:
+    world = World()
+    item = held(world)
+    note = ErrorNote("request", "submit", "given up")
+    moved = world.ledger.give_up(item, world.views.submission(item).generation, reason="given_up", error=note)
+    assert isinstance(moved, Moved)
+    world.send([moved.follow] if moved.follow else [])
+    world.run()
+    assert world.views.submission(item).reason == "given_up"
+    assert world.views.batch(world.views.batch_ids()[0]).closed

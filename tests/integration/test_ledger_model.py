@@ -193,6 +193,22 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert isinstance(answer, Lost)
 
+    @rule(index=SUBMISSIONS, stale=STALE, again=st.booleans())
+    def decide(self, index: int, stale: bool, again: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        if again:
+            answer = self.world.ledger.resubmit(item, generation, reason="test")
+        else:
+            answer = self.world.ledger.give_up(
+                item, generation, reason="test", error=ErrorNote("request", "submit", "no")
+            )
+        if oracle.state is State.HELD and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.PLANNED if again else State.FINISHED)
+            oracle.looks = 0
+        else:
+            assert isinstance(answer, Lost)
+
     @rule(index=SUBMISSIONS, stale=STALE)
     def reject(self, index: int, stale: bool) -> None:
         item, generation, oracle = self.which(index, stale)

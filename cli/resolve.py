@@ -1,0 +1,58 @@
+"""`paceline resolve`: a person decides on a submission that is held."""
+
+from __future__ import annotations
+
+import click
+
+from cli.session import session
+from config.messages import Messenger, make_app
+from config.services import Services
+from config.settings import load_settings
+from paceline.errors import UsageError
+from paceline.model import ErrorNote, Follow, RunView, State, Submission
+from paceline.replies import Duplicate, Lost, Moved
+
+
+@click.command("resolve")
+@click.argument("submission")
+@click.option("--run-id", metavar="R", help="It has this run at the provider: follow that one. Costs nothing.")
+@click.option("--resubmit", is_flag=True, help="Send it again. If it has a run after all, that is paid twice.")
+@click.option("--fail", is_flag=True, help="Record it as failed.")
+def command(submission: str, run_id: str | None, resubmit: bool, fail: bool) -> None:
+    """Decide on SUBMISSION, which is held because nobody could tell whether the provider has a run for it.
+
+    Look for its external id at the provider first: `paceline show SUBMISSION` names it.
+    """
+    if (run_id is not None) + resubmit + fail != 1:
+        raise UsageError("say one of --run-id R, --resubmit and --fail")
+    settings = load_settings()
+    with session(settings) as services:
+        item = services.views.submission(submission)
+        if item.state is not State.HELD:
+            raise UsageError(f"submission {submission} is {item.state}, not held; there is nothing to decide")
+        follow = _decide(services, item, run_id, resubmit)
+        if follow is not None:
+            Messenger(make_app(settings), services.ledger.place).send([follow])
+        if not services.views.workers():
+            click.echo("No worker is alive: go on with the same `paceline run …`, or with `paceline up`.", err=True)
+
+
+def _decide(services: Services, item: Submission, run_id: str | None, resubmit: bool) -> Follow | None:
+    ledger = services.ledger
+    answer: Moved | Duplicate | Lost
+    if run_id is not None:
+        if services.views.batch(item.batch).provider == "kolena" and not run_id.isdecimal():
+            raise UsageError(f"--run-id {run_id!r}: a Kolena run's id is a number")
+        said = f"Following run {run_id}."
+        answer = ledger.accepted(item.id, RunView(run_id, None, "", None), attempt=None, first_poll_s=0.0)
+    elif resubmit:
+        said = "It will be sent again."
+        answer = ledger.resubmit(item.id, item.generation, reason="by_hand")
+    else:
+        said = "Recorded as failed."
+        note = ErrorNote("request", "submit", f"given up by hand; it was held because of {item.reason}")
+        answer = ledger.give_up(item.id, item.generation, reason="given_up", error=note)
+    if not isinstance(answer, Moved):
+        raise UsageError(f"submission {item.id} was decided on by somebody else meanwhile")
+    click.echo(said, err=True)
+    return answer.follow
