@@ -50,6 +50,7 @@ def command(folder: Path) -> int:
     click.echo()
     click.echo("What next:")
     click.echo(f"  head -n 1 {out}/results.jsonl | python3 -m json.tool | less   # what one run returned")
+    click.echo(f"  PACELINE_HOME={folder}/home .venv/bin/paceline status           # the batch, as the ledger has it")
     click.echo("  .venv/bin/paceline --help                                       # all verbs")
     click.echo("  export KOLENA_API_KEY=…                                         # and your own files:")
     click.echo("  .venv/bin/paceline run FOLDER --agent kolena:ID --to RESULTS")

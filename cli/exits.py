@@ -23,7 +23,7 @@ class Exit(IntEnum):
     """Exit codes. A contract: scripts branch on them."""
 
     DONE = 0  # everything succeeded
-    FAILURES = 1  # finished, with failures above the tolerance
+    FAILURES = 1  # finished, with failures
     USAGE = 2  # the command was called wrongly
     RUNNING = 3  # still running
     HELD = 4  # a person must decide

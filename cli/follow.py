@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 from cli.exits import Exit, exit_of_summary
 from cli.fleet import Fleet, start_redis
 from cli.progress import Moment, Progress, duration, open_progress
-from cli.target import Target
+from cli.target import Target, excluded
 from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
@@ -85,7 +85,7 @@ class Planner(threading.Thread):
                     self._target.source,
                     self._target.limits,
                     self._messenger.send,
-                    exclude=self._target.exclude,
+                    exclude=excluded(self._target, self._services.views),
                     stopped=self._stopping.is_set,
                 )
                 return

@@ -63,9 +63,9 @@ def plain_line(moment: Moment) -> str:
     files, states = summary["files"], summary["submissions"]
     done = files["total"] - files["pending"]
     parts = [
-        f"{done}/{files['total']}{'+' if moment.planning else ''} files",
-        f"{states['exported']}/{states['total']}{'+' if moment.planning else ''} submissions",
-        f"{in_flight(summary)} in flight",
+        f"{done:,}/{files['total']:,}{'+' if moment.planning else ''} files",
+        f"{states['exported']:,}/{states['total']:,}{'+' if moment.planning else ''} submissions",
+        f"{in_flight(summary):,} in flight",
         f"pace {per_minute(moment.pace)}",
     ]
     if files["failed"]:
@@ -73,7 +73,7 @@ def plain_line(moment: Moment) -> str:
     if states["held"]:
         parts.append(f"{states['held']} held")
     if summary["credits"] is not None:
-        parts.append(f"{summary['credits']:g} credits")
+        parts.append(f"{summary['credits']:,g} credits")
     if summary["eta_seconds"]:
         parts.append(f"about {duration(summary['eta_seconds'])} left")
     if moment.waiting_for:
@@ -171,8 +171,8 @@ def _panel(title: str, moment: Moment) -> Any:
     rows.add_row("submissions", " · ".join(shown) or "none yet")
     rows.add_row("pace", f"{per_minute(moment.pace)} allowed" + (" (learned)" if moment.pace.learned else ""))
     rows.add_row("in flight", f"{in_flight(summary):,}")
-    left = f"{duration(summary['eta_seconds'])} left" if summary["eta_seconds"] else "…"
-    rows.add_row("time", f"{duration(summary['seconds'])} gone · {left}")
+    left = f" · about {duration(summary['eta_seconds'])} left" if summary["eta_seconds"] else ""
+    rows.add_row("time", f"{duration(summary['seconds'])} gone{left}")
     if summary["credits"] is not None:
         rows.add_row("credits", f"{summary['credits']:,g}")
     failed = files["failed"] + files["cancelled"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cli.exits import Exit, exit_of_summary
 from cli.follow import Interrupted, follow
 from cli.output import print_fields
 from cli.session import session
-from cli.target import Target, make_target, target_options, to_option
+from cli.target import Target, excluded, make_target, target_options, to_option
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
@@ -65,7 +66,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
     if batch is not None and batch.address != target.spec.address:
         raise ConfigError(
             f"batch {batch.id} was begun at {batch.address}, this command says {target.spec.address}; correct"
-            f" {target.account.name}'s address, or start another batch with another --to or --name"
+            f" {target.account.name}'s address, or start another batch with another --to"
         )
     return batch
 
@@ -77,10 +78,10 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     from producers.sources import walk
 
     if batch is None:
-        if next(iter(walk(target.source.location, exclude=target.exclude)), None) is None:
+        if next(iter(walk(target.source.location, exclude=excluded(target, services.views))), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
-            refuse_lost_ledger(folder, target)
+            refuse_lost_ledger(folder, target, services)
     refuse_two_addresses(target, services)
     check_agent(target, services)
     for folder in target.spec.to:
@@ -108,15 +109,25 @@ def refuse_two_addresses(target: Target, services: Services) -> None:
             )
 
 
-def refuse_lost_ledger(folder: str, target: Target) -> None:
-    """Refuse to pay again for a batch whose output is there but whose ledger isn't. Raises `UsageError`."""
+def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
+    """Refuse an output that holds another batch's, or this one's from a ledger that is lost. Raises `UsageError`."""
     parts = Path(folder) / "parts"
     begun = (Path(folder) / "manifest.jsonl").exists() or (parts.is_dir() and any(parts.iterdir()))
-    if begun:
-        raise UsageError(
-            f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
-            f" PACELINE_REDIS_URL; use that one, or choose another --to to pay for {target.source.location!r} again"
-        )
+    if not begun:
+        return
+    for batch_id in services.views.batch_ids():
+        other = services.views.find_batch(batch_id)
+        if other is not None and folder in other.to:
+            named = f" named {other.name!r}" if other.name else ""
+            raise UsageError(
+                f"{folder!r} is the output of batch {other.id}{named}: {other.account}:{other.agent} over"
+                f" {other.source!r}, {other.files_per_run} files a run; repeat its options to go on with it, or choose"
+                " another --to for a new batch"
+            )
+    raise UsageError(
+        f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
+        f" PACELINE_REDIS_URL; use that one, or choose another --to to pay for {target.source.location!r} again"
+    )
 
 
 def _already(services: Services, batch: BatchView, as_json: bool) -> int:
@@ -126,12 +137,13 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
     else:
         click.echo(f"Batch {batch.id} is complete already; nothing was sent, nothing was paid.", err=True)
         print_summary(summary, batch)
-        click.echo("Files added since aren't part of it: another --to or --name makes a new batch.", err=True)
+        click.echo("Files added since aren't part of it: another --to makes a new batch.", err=True)
     return exit_of_summary(summary)
 
 
 def _say_how_it_ended(code: Exit, summary: dict[str, Any], batch: BatchView, target: Target, *, plain: bool) -> None:
-    again = shlex.join(["paceline", *sys.argv[1:]])
+    name = "paceline" if shutil.which("paceline") else sys.argv[0]
+    again = shlex.join([name, *sys.argv[1:]])
     if code in (Exit.DONE, Exit.FAILURES, Exit.NOTHING_USABLE):
         if plain:
             print_summary(summary, batch)
@@ -160,7 +172,7 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     files, states, requests = summary["files"], summary["submissions"], summary["requests"]
     lines = [
         ("files", _counts(files, ("succeeded", "failed", "cancelled", "skipped"))),
-        ("runs", f"{summary['runs_accepted']:,} for {states['total']:,} submissions"),
+        ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
         ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
         ("refused 429", f"{requests['rejected_429']:,}"),
         ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
@@ -171,8 +183,15 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     if batch.reasons:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", folder) for folder in batch.to]
+    if files["skipped"]:
+        lines.append(("left out", f"{files['skipped']:,} files, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:

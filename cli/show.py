@@ -29,7 +29,7 @@ FACTS = ("submission", "verb", "from", "to", "generation", "attempt", "at_ms")
 def command(submission: str, every: bool, as_json: bool) -> None:
     """Show SUBMISSION, like b1a2b3c4d5-000001: where it stands, its files, and what happened to it.
 
-    Ids are in results.jsonl and in `paceline status BATCH`.
+    A batch's submissions are numbered from 1, and BATCH-1 will do: `paceline show b1a2b3c4d5-1`.
     """
     settings = load_settings()
     with reading(settings) as services:

@@ -15,6 +15,7 @@ from paceline.model import BatchSpec, SizeLimits
 if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
+    from paceline.views import Views
     from producers.sources import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,6 +106,14 @@ def make_target(
     kept = str(settings.home / "batches" / spec.batch_id())
     manifest = str(Path(outputs[0] if outputs else kept) / "manifest.jsonl")
     return Target(settings, account, source, spec, limits, manifest, (*outputs, str(settings.home)))
+
+
+def excluded(target: Target, views: Views) -> tuple[str, ...]:
+    """List the folders that are never part of the file set: ours, and every batch's output inside the source."""
+    root = Path(target.source.location)
+    batches = [views.find_batch(batch_id) for batch_id in views.batch_ids()]
+    outputs = {folder for batch in batches if batch is not None for folder in batch.to}
+    return (*target.exclude, *sorted(folder for folder in outputs if root in Path(folder).parents))
 
 
 def parse_agent(settings: Settings, text: str) -> tuple[Account, str]:

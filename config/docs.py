@@ -1,4 +1,4 @@
-"""Writes `docs/settings.md` from the settings themselves: `python -m config.docs > docs/settings.md`."""
+"""Writes `docs/settings.md` from the settings themselves: `make docs`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ key_env = "ARCHIVE_KOLENA_KEY"   # the name of the variable, never the key
 or set the variable beside it in the tables, which wins over the file. An empty variable counts as unset. A name that
 doesn't exist is an error with a hint, in the file and in the environment, and nothing starts. All times are seconds.
 
-*Made from the code by `python -m config.docs`; a test fails when this page is old.*
+*Made from the code by `make docs`; a test fails when this page is old.*
 """
 
 _ACCOUNTS = """\

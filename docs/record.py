@@ -28,7 +28,10 @@ from docs.blocks import put
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS, ROWS = 100, 40
 
-FOLDER = Path("/tmp/paceline-session")  # noqa: S108  # a name that can be shown; the recording stops if it is there
+FOLDER = Path("/tmp/paceline-docs")  # noqa: S108  # the recording stops if it is there
+SHOWN = "/home/you/paceline"
+"""Stands for `FOLDER` in what is written, and nothing else is changed. As long as that, so that frames stay whole."""
+
 FILES, EMPTY = 3000, (7, 1500)
 LIMIT = "40/10s"
 """A pace that can be felt: 120 runs take two more windows than the first."""
@@ -41,7 +44,7 @@ _ERASE = re.compile(r"\r(?:\x1b\[2K)?(?:\x1b\[1A\x1b\[2K)+|\r\x1b\[2K")
 _CURSOR = re.compile(r"\x1b\[\?25[lh]")
 
 _SVG = """\
-<svg viewBox="0 0 {terminal_width} {terminal_height}" xmlns="http://www.w3.org/2000/svg" role="img">
+<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
 <title>paceline run, recorded</title>
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
@@ -54,8 +57,8 @@ font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asia
 </clipPath>
 {lines}
 </defs>
-<rect fill="#292929" width="{terminal_width}" height="{terminal_height}" rx="8"/>
-<g transform="translate({terminal_x}, 12)" clip-path="url(#{unique_id}-clip-terminal)">
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -73,8 +76,8 @@ def main() -> None:
         make_files(FOLDER / "invoices")
         with _sandbox() as url:
             environment = _environment(url)
-            screen = on_terminal(RUN, environment)
-            told = _told(RUN, environment)
+            screen = on_terminal(RUN, environment).replace(str(FOLDER), SHOWN)
+            told = _told(RUN, environment).replace(str(FOLDER), SHOWN)
         frames, ending = take_apart(screen)
         (ROOT / "docs/session.svg").write_text(svg(frames[len(frames) * 3 // 5], ending), "utf-8")
         transcript = "\n".join([f"$ {RUN}", Text.from_ansi(ending).plain.rstrip(), f"$ {RUN} > /dev/null", told])

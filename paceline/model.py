@@ -31,9 +31,9 @@ class State(StrEnum):
 class Outcome(StrEnum):
     """How a submission, or a file, ended."""
 
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    SUCCEEDED = "succeeded"  # the provider says so
+    FAILED = "failed"  # the run failed, took too long or couldn't be started, or a person gave it up
+    CANCELLED = "cancelled"  # the provider says that the run was cancelled
     SKIPPED = "skipped"  # never part of a submission, or left out on purpose
 
 
@@ -60,8 +60,8 @@ class BatchState(StrEnum):
 class SkipReason(StrEnum):
     """Why a file of the set is in no submission."""
 
-    EMPTY = "empty"
-    TOO_LARGE = "too_large"
+    EMPTY = "empty"  # no bytes
+    TOO_LARGE = "too_large"  # above the account's `max_file_bytes` or `max_submission_bytes`
     UNREADABLE = "unreadable"
     NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root

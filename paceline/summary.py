@@ -50,21 +50,19 @@ def summarize(batch: BatchView, now_ms: int, rate: Rate | None = None, *, comple
 def eta_s(batch: BatchView, now_ms: int, rate: Rate | None) -> float | None:
     """Estimate the seconds until everything planned so far is exported; None where there is nothing to go by.
 
-    What is still to be sent takes its time at the pace seen so far, never faster than allowed; what is in flight takes
-    as long as the finished ones took on average.
+    What is still to be sent takes its time at the pace seen so far, never faster than allowed; the last of it then
+    takes as long as a finished run took on average.
     """
     if batch.closed or (batch.listed and batch.total == batch.by_state[State.EXPORTED]):
         return 0.0
-    exported = batch.by_state[State.EXPORTED]
-    if batch.started_ms is None or not exported or batch.paused:
+    if batch.started_ms is None or batch.mean_run_s is None or batch.paused:
         return None
-    if batch.total == exported + batch.by_state[State.HELD]:
+    if batch.total == batch.by_state[State.EXPORTED] + batch.by_state[State.HELD]:
         return None  # the rest waits for a person
-    elapsed_s = max(now_ms - batch.started_ms, 1) / 1000
-    seen_per_s = exported / elapsed_s
-    left = batch.total - exported
-    eta = left / seen_per_s
     unsent = sum(batch.by_state[state] for state in _UNSENT)
-    if rate is not None and unsent > rate.limit:
-        eta = max(eta, (unsent - rate.limit) * rate.window_s / rate.limit)
-    return round(eta, 1)
+    sent = batch.total - unsent
+    elapsed_s = max(now_ms - batch.started_ms, 1) / 1000
+    sending_s = unsent * rate.window_s / rate.limit if rate else 0.0
+    if sent and (rate is None or elapsed_s > rate.window_s):
+        sending_s = max(sending_s, unsent * elapsed_s / sent)
+    return round(sending_s + batch.mean_run_s, 1)

@@ -59,6 +59,7 @@ class BatchView:
     requests: Mapping[EndpointClass, int]
     rejected_429: int
     runs_accepted: int
+    mean_run_s: float | None
     duplicates: Mapping[str, str]
     credits: float | None
     created_ms: int
@@ -123,6 +124,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         requests={endpoint: int(row.get(f"req:{endpoint}", 0)) for endpoint in EndpointClass},
         rejected_429=int(row.get("rejected_429", 0)),
         runs_accepted=int(row.get("runs_accepted", 0)),
+        mean_run_s=int(row["runs_ms"]) / 1000 / int(row["runs_done"]) if "runs_done" in row else None,
         duplicates=_group(row, "duplicate:"),
         credits=float(row["credits"]) if "credits" in row else None,
         created_ms=int(row["created_ms"]),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from config.logs import setup_logging as set_up
 from worker.rescue import Rescuer
 from worker.runtime import runtime
+
+# Celery warns root that messages could carry code; ours are JSON, and nothing else is accepted.
+warnings.simplefilter("ignore", SecurityWarning)
 
 _rescuers: list[Rescuer] = []
 

@@ -19,6 +19,11 @@ if ARGV[9] ~= '' then
 end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[10]) end
 redis.call('HDEL', KEYS[1], 'permit')
+local submitted = redis.call('HGET', KEYS[1], 'submitted_ms')
+if submitted then
+  redis.call('HINCRBY', KEYS[2], 'runs_done', 1)
+  redis.call('HINCRBY', KEYS[2], 'runs_ms', int(math.max(now - tonumber(submitted), 0)))
+end
 redis.call('HINCRBY', KEYS[2], 'o:' .. ARGV[5], 1)
 redis.call('HINCRBY', KEYS[2], 'files:' .. ARGV[5], redis.call('HGET', KEYS[1], 'files'))
 if ARGV[5] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[6], 1) end

@@ -134,7 +134,7 @@ def test_another_address_for_the_same_batch_is_refused(paceline: Paceline) -> No
     assert paceline("run", "files", "--agent", "kolena:1", "--to", "out").code == 0
     elsewhere = {"KOLENA_API_URL": "http://127.0.0.1:9"}
     result = paceline("run", "files", "--agent", "kolena:1", "--to", "out", extra=elsewhere)
-    is_one_clear_line(result, 6, "http://127.0.0.1:9", "--name")
+    is_one_clear_line(result, 6, "http://127.0.0.1:9", "--to")
 
 
 def test_too_many_files_per_run(paceline: Paceline) -> None:
@@ -145,3 +145,16 @@ def test_too_many_files_per_run(paceline: Paceline) -> None:
 def test_an_unknown_verb_and_option(paceline: Paceline) -> None:
     assert paceline("rnu").code == 2
     assert paceline("run", "files", "--agnet", "kolena:1").code == 2
+
+
+def test_results_inside_the_source_are_never_part_of_a_later_file_set(paceline: Paceline, sandbox: Sandbox) -> None:
+    assert paceline("run", "files", "--agent", "kolena:1", "--to", "files/out").code == 0
+    result = paceline("run", "files", "--agent", "kolena:1", "--to", "elsewhere", "--json")
+    assert result.code == 0, result.stderr
+    assert result.json()["files"]["total"] == 3
+
+
+def test_an_output_of_a_known_batch_is_named_as_such(paceline: Paceline) -> None:
+    assert paceline("run", "files", "--agent", "kolena:1", "--to", "out").code == 0
+    result = paceline("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "2")
+    is_one_clear_line(result, 2, "300 files a run", "another --to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from docs import check, generate
 from docs.blocks import names, put
 from docs.check import Problem
-from docs.record import take_apart
+from docs.record import FOLDER, SHOWN, svg, take_apart
 from paceline.lifecycle import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,3 +168,30 @@ def test_the_recording_is_well_formed_and_loads_nothing() -> None:
     assert ElementTree.fromstring(text).tag.endswith("svg")  # noqa: S314  # our own file
     assert "url(http" not in text
     assert "@import" not in text
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_recordings_view_box_holds_all_its_text(recorded: bool) -> None:
+    from xml.etree import ElementTree
+
+    text = (generate.ROOT / "docs/session.svg").read_text("utf-8") if recorded else svg("╭" + "─" * 98 + "╮", "end")
+    picture = ElementTree.fromstring(text)  # noqa: S314  # our own file
+    space = "{http://www.w3.org/2000/svg}"
+    left, top, width, height = map(float, picture.attrib["viewBox"].split())
+    (group,) = (one for one in picture.findall(f"{space}g") if "clip-path" in one.attrib)
+    moved = re.fullmatch(r"translate\(([\d.]+), ([\d.]+)\)", group.attrib["transform"])
+    assert moved is not None
+    x, y = map(float, moved.groups())
+    texts = [one for one in group.iter(f"{space}text") if (one.text or "").strip()]
+    line_ends = [x + float(one.attrib["x"]) + float(one.attrib["textLength"]) for one in texts]
+    baselines = [y + float(one.attrib["y"]) for one in texts]
+    assert left < min(x + float(one.attrib["x"]) for one in texts)
+    assert max(line_ends) < left + width
+    assert top + 15 < min(baselines)  # a line's letters reach up 15 of its 20 pixels, and down 5
+    assert max(baselines) + 5 < top + height
+
+
+def test_the_folder_that_is_shown_is_as_long_as_the_one_that_was_used() -> None:
+    assert len(SHOWN) == len(str(FOLDER))
+    assert str(FOLDER) not in (generate.ROOT / "docs/session.svg").read_text("utf-8")
+    assert str(FOLDER) not in (generate.ROOT / "README.md").read_text("utf-8")
