@@ -133,7 +133,9 @@ def svg(frame: str, ending: str) -> str:
     console.print(Text.from_ansi(frame.strip("\n")))
     console.print(Text("   the panel is drawn anew four times a second, and makes room for the summary:", "dim italic"))
     console.print(Text.from_ansi(ending.strip("\n")))
-    return console.export_svg(theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6)
+    return console.export_svg(
+        title="", theme=SVG_EXPORT_THEME, code_format=_SVG, unique_id="session", font_aspect_ratio=0.6
+    )
 
 
 def _told(command: str, environment: dict[str, str]) -> str:

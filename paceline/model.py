@@ -62,7 +62,7 @@ class SkipReason(StrEnum):
 
     EMPTY = "empty"  # no bytes
     TOO_LARGE = "too_large"  # above the account's `max_file_bytes` or `max_submission_bytes`
-    UNREADABLE = "unreadable"
+    UNREADABLE = "unreadable"  # a file or a folder that can't be read, or a symlink that leads nowhere
     NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
 
