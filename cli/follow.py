@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as NoConnection
@@ -25,6 +26,7 @@ from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
 from paceline.errors import ConfigError, PacelineError
+from paceline.ledger import BY_PERSON
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
@@ -109,10 +111,11 @@ class Planner(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How following ended. `summary` is the last one seen."""
+    """How following ended. `summary` is the last one seen, `why` what it waited for then, None for nothing special."""
 
     exit: Exit
-    summary: dict[str, object]
+    why: str | None
+    summary: dict[str, Any]
     batch: BatchView
 
 
@@ -188,11 +191,12 @@ class _Look:
         batch = services.views.batch(self.target.spec.batch_id())
         pace = services.limiter.view(account.name, EndpointClass.ADD, rate)
         summary = summarize(batch, services.views.now_ms(), rate)
-        self.progress.show(Moment(summary, pace, not batch.listed, waiting_for(services, batch, pace)))
+        why = waiting_for(services, batch, pace)
+        self.progress.show(Moment(summary, pace, not batch.listed, why))
         if self.planner.error is not None:
             raise self.planner.error
         code = _ended(services, batch, summary)
-        self.last = Ending(Exit.DETACHED if code is None else code, summary, batch)
+        self.last = Ending(Exit.DETACHED if code is None else code, why, summary, batch)
         return code
 
 
@@ -216,14 +220,15 @@ def _watch(look: _Look, server: EmbeddedServer | None, interrupted: Interrupted)
         interrupted.wake.wait(LOOK_S)
 
 
-def _ended(services: Services, batch: BatchView, summary: dict[str, object]) -> Exit | None:
+def _ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit | None:
     if batch.closed:
         return exit_of_summary(summary)
     busy = sum(batch.by_state[state] for state in (State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED))
     if busy:
         return None
-    if batch.paused or services.views.account(batch.account).paused:
-        return Exit.CONFIG
+    paused = services.views.account(batch.account).paused or batch.paused
+    if paused:
+        return Exit.RUNNING if paused == BY_PERSON else Exit.CONFIG
     if batch.listed and batch.by_state[State.HELD] and not batch.by_state[State.PLANNED]:
         return Exit.HELD
     return None

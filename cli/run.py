@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cli.exits import Exit, exit_of_summary
-from cli.follow import Interrupted, follow
+from cli.follow import Ending, Interrupted, follow
 from cli.output import print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target, target_options, to_option
@@ -56,7 +56,7 @@ def command(
         ending = follow(target, services, interrupted)
     if as_json:
         click.echo(json.dumps(ending.summary, indent=2))
-    _say_how_it_ended(ending.exit, ending.summary, ending.batch, target, plain=not as_json)
+    _say_how_it_ended(ending, plain=not as_json)
     return ending.exit
 
 
@@ -141,7 +141,8 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
     return exit_of_summary(summary)
 
 
-def _say_how_it_ended(code: Exit, summary: dict[str, Any], batch: BatchView, target: Target, *, plain: bool) -> None:
+def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
+    code, summary, batch = ending.exit, ending.summary, ending.batch
     name = "paceline" if shutil.which("paceline") else sys.argv[0]
     again = shlex.join([name, *sys.argv[1:]])
     if code in (Exit.DONE, Exit.FAILURES, Exit.NOTHING_USABLE):
@@ -162,7 +163,13 @@ def _say_how_it_ended(code: Exit, summary: dict[str, Any], batch: BatchView, tar
             )
         case Exit.CONFIG:
             click.echo(f"Batch {batch.id} stopped: {done}, nothing is lost.", err=True)
-            click.echo(f"Mend the cause above, then:  {again}", err=True)
+            click.echo(f"Cause: {ending.why or 'see paceline status'}", err=True)
+            click.echo(f"Mend it, then:  {again}", err=True)
+        case Exit.RUNNING:
+            click.echo(f"Batch {batch.id} is paused: {done}, nothing is lost.", err=True)
+            click.echo(f"Why: {ending.why or 'see paceline status'}", err=True)
+            whom = batch.id if batch.paused else f"--account {batch.account}"
+            click.echo(f"Let it go on with:  paceline resume {whom}", err=True)
 
 
 def print_summary(summary: dict[str, Any], batch: BatchView) -> None:

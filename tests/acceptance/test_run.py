@@ -221,6 +221,30 @@ def test_failed_runs_are_reported_with_exit_code_one(tmp_path: Path) -> None:
         assert len(read_lines(tmp_path / "out" / "failures.jsonl")) == 2
 
 
+def test_a_key_refused_in_mid_batch_stops_everything_and_goes_on_when_it_is_mended(tmp_path: Path) -> None:
+    source = make_files(tmp_path / "files", 30)
+    with (
+        Sandbox("--run-seconds", "0.5", "--limit", "add=5/2s") as sandbox,
+        Paceline(tmp_path, url=sandbox.url, accounts__kolena__limits__add="5/2s") as paceline,
+    ):
+        command = ("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
+        process = paceline.start(*command)
+        sandbox.wait("accepted", count=5, timeout=60)
+        sandbox.keys(revoke="all", status=401)
+        wait_for(
+            lambda: [row for row in sandbox.log(request_class="add") if row["status"] == 401], "a refused submission"
+        )
+        sandbox.keys(restore="all")  # only reads go on by themselves; sending waits for a person
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 6, out + err
+        assert "account kolena is paused" in err
+        refused = [row for row in sandbox.log(request_class="add") if row["status"] == 401]
+        assert len(refused) <= 8  # those under way at once, not one for every submission
+        assert paceline(*command).code == 0
+        check_output(source, tmp_path / "out", 30)
+        assert Counter(accepted(sandbox).values()) == {1: 30}
+
+
 def test_a_file_that_changed_since_planning_is_caught_before_anything_is_paid(tmp_path: Path) -> None:
     make_files(tmp_path / "files", 6)
     with (
