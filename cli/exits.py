@@ -23,7 +23,7 @@ class Exit(IntEnum):
     """Exit codes. A contract: scripts branch on them."""
 
     DONE = 0  # everything succeeded
-    FAILURES = 1  # finished, with failures
+    FAILURES = 1  # finished, with failures or with a run too many
     USAGE = 2  # the command was called wrongly
     RUNNING = 3  # still running
     HELD = 4  # a person must decide
@@ -58,6 +58,7 @@ def exit_of_summary(summary: dict[str, Any]) -> Exit:
     if summary["state"] == "complete":
         if not submissions["total"]:
             return Exit.NOTHING_USABLE if files["skipped"] else Exit.NOTHING_TO_DO
-        return Exit.FAILURES if files["failed"] or files["cancelled"] else Exit.DONE
+        flawed = files["failed"] or files["cancelled"] or summary["duplicate_runs"]
+        return Exit.FAILURES if flawed else Exit.DONE
     waiting = submissions["total"] - submissions["exported"] - submissions["held"]
     return Exit.HELD if submissions["held"] and not waiting else Exit.RUNNING

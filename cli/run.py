@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from paceline.errors import AccessDenied, ConfigError, NoCredit, NothingToDo, Us
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
+
+DUPLICATES_SHOWN = 20
 
 
 @click.command("run")
@@ -185,8 +188,10 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
         ("time", duration(summary["seconds"])),
     ]
-    if summary["duplicate_runs"]:
-        lines.append(("DUPLICATES", f"{summary['duplicate_runs']} extra runs: paceline status {batch.id}"))
+    for run, submission in islice(batch.duplicates.items(), DUPLICATES_SHOWN):
+        cost = batch.duplicate_credits.get(run)
+        paid = "at a cost not reported" if cost is None else f"for {cost:,g} credits"
+        lines.append(("DUPLICATE", f"run {run} {paid}, beside the one of {submission}"))
     if batch.reasons:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", folder) for folder in batch.to]

@@ -146,7 +146,6 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
     fields += [("failed", text) for text in _failures(services, batch)]
     fields += [("held", item) for item in services.views.held(batch.id)]
     fields += [("uncertain", item) for item in services.views.uncertain(batch)]
-    fields += [("duplicate", f"run {run} beside the one of {item}") for run, item in batch.duplicates.items()]
     print_fields(fields)
     if batch.by_state[State.HELD]:
         click.echo(

@@ -120,15 +120,26 @@ class Ledger:
         return Released(tuple(item.decode() for item in ids), None if int(again) < 0 else int(again) / 1000)
 
     def begin(
-        self, submission: str, generation: int, *, rate: Rate, worker: str, lease_s: float
-    ) -> Begun | Wait | Paused | Lost:
+        self,
+        submission: str,
+        generation: int,
+        *,
+        rate: Rate,
+        worker: str,
+        lease_s: float,
+        token: str = "",
+        can_ask: bool = True,
+    ) -> Begun | Wait | Paused | Moved | Lost:
         """Take a permit and write the intent to POST, both or neither.
 
-        After `lease_s` without a verb the submission counts as uncertain.
+        After `lease_s` without a verb the submission counts as uncertain. `token` names this request, for `put_back`.
+        `can_ask`: the provider tells whether it has a submission. `Moved` means uncertain: the ledger may have
+        forgotten a request, see `lua/begin.lua`.
         """
         account, _ = self.place(batch_of(submission))
         pace = [keys.pace_log(account, EndpointClass.ADD), keys.pace_state(account, EndpointClass.ADD)]
-        args: list[Arg] = [submission, generation, worker, round(lease_s * 1000), *self._pace.args(rate)]
+        args: list[Arg] = [submission, generation, worker, round(lease_s * 1000), token, int(can_ask)]
+        args += self._pace.args(rate)
         row = self._scripts.run("begin", [*self._way(submission), *pace], args)
         match row[0]:
             case b"granted":
@@ -137,6 +148,8 @@ class Ledger:
                 return Wait(int(row[1]) / 1000, self._follow(Step.FEED, batch_of(submission), int(row[2])))
             case b"paused":
                 return Paused(row[1].decode())
+            case b"doubt":
+                return Moved(generation, self._follow(Step.RECONCILE, batch_of(submission), int(row[1])))
             case _:
                 return Lost()
 
@@ -156,7 +169,7 @@ class Ledger:
         """
         args: list[Arg] = [submission, "", "" if attempt is None else attempt, run.run_id, run.run_url or ""]
         args += [round(first_poll_s * 1000), b"".join(digests), external_id(submission)]
-        args.append("" if started_ms is None else started_ms)
+        args += ["" if started_ms is None else started_ms, "" if run.credits is None else run.credits]
         row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission)], args)
         match row[0]:
             case b"ok":
@@ -167,15 +180,15 @@ class Ledger:
                 return Lost()
 
     def put_back(
-        self, submission: str, generation: int, *, reason: str, unused: bool, throttled: bool = False
+        self, submission: str, generation: int, *, reason: str, unused: bool, throttled: bool = False, token: str = ""
     ) -> Moved | Lost:
         """Put a submission back to planned, without counting the attempt: the provider surely did nothing.
 
-        `unused` hands the permit back too, because not a byte was sent.
+        `unused` hands the permit back too, because not a byte was sent. With `token`, only the request of that name.
         """
         account, _ = self.place(batch_of(submission))
         log = keys.pace_log(account, EndpointClass.ADD)
-        args: list[Arg] = [submission, generation, reason, int(unused), int(throttled)]
+        args: list[Arg] = [submission, generation, reason, int(unused), int(throttled), token]
         return self._moved("put_back", submission, args, Step.FEED, more=[log])
 
     def pause(
@@ -191,6 +204,14 @@ class Ledger:
         """Record that a POST was begun and its outcome isn't known."""
         args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), b"".join(digests)]
         return self._moved("uncertain", submission, args, Step.RECONCILE, more=[keys.digests(submission)])
+
+    def doubt(self, submission: str, generation: int, *, forgotten: int, attempt: int, over_s: float) -> Moved | Lost:
+        """Take a planned submission for uncertain: a request of generation `forgotten` was begun and is not on record.
+
+        After `over_s` that request has surely ended.
+        """
+        args: list[Arg] = [submission, generation, forgotten, attempt, round(over_s * 1000)]
+        return self._moved("doubt", submission, args, Step.RECONCILE)
 
     def absent(
         self, submission: str, generation: int, *, counts: bool, needed: int, next_look_s: float, apart_s: float

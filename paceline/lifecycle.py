@@ -26,6 +26,7 @@ class Verb(StrEnum):
     GIVE_UP = "give_up"
     RESUBMIT = "resubmit"
     UNCERTAIN = "uncertain"
+    DOUBT = "doubt"
     ABSENT = "absent"
     HOLD = "hold"
     FINISH = "finish"
@@ -67,6 +68,11 @@ TABLE: Mapping[Verb, Transition] = {
     ),
     Verb.UNCERTAIN: Transition(
         (State.SUBMITTING,), State.UNCERTAIN, "a POST was begun and its outcome isn't known, or its lease ran out"
+    ),
+    Verb.DOUBT: Transition(
+        (State.PLANNED,),
+        State.UNCERTAIN,
+        "the ledger may have forgotten a request: this machine's spool has one, or another Redis has taken over",
     ),
     Verb.ABSENT: Transition(
         (State.UNCERTAIN,),

@@ -23,6 +23,7 @@ _NAMES = (
     "chain_next",
     "close_batch",
     "close_class",
+    "doubt",
     "exported",
     "finish",
     "hold",

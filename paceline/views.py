@@ -61,6 +61,7 @@ class BatchView:
     runs_accepted: int
     mean_run_s: float | None
     duplicates: Mapping[str, str]
+    duplicate_credits: Mapping[str, float]
     credits: float | None
     created_ms: int
     started_ms: int | None
@@ -126,6 +127,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         runs_accepted=int(row.get("runs_accepted", 0)),
         mean_run_s=int(row["runs_ms"]) / 1000 / int(row["runs_done"]) if "runs_done" in row else None,
         duplicates=_group(row, "duplicate:"),
+        duplicate_credits={run: float(value) for run, value in _group(row, "cost:").items()},
         credits=float(row["credits"]) if "credits" in row else None,
         created_ms=int(row["created_ms"]),
         started_ms=_number(row, "started_ms"),

@@ -6,7 +6,7 @@
 -- that attempt's own outcome then comes too late, or is an alarm. A second run is an alarm, not a state.
 -- KEYS the way, 17 digests string
 -- ARGV 1 id, 2 '', 3 attempt ('' = whichever), 4 run id, 5 run url, 6 ms until the first poll, 7 digests or '',
---      8 external id, 9 started at (ms, '' = now)
+--      8 external id, 9 started at (ms, '' = now), 10 credits or ''
 -- RETURNS {'ok', generation, ms until the poll chain wants a message or -1} | {'duplicate', run id on record} | {'unknown'}
 local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id')
 local state = row[1]
@@ -18,6 +18,7 @@ local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end
 if state == 'submitting' or state == 'uncertain' or state == 'planned' or state == 'held' then verb = verb or 'adopt' end
 if not verb or row[3] then
+  if ARGV[10] ~= '' then redis.call('HSET', KEYS[2], 'cost:' .. ARGV[4], ARGV[10]) end
   if redis.call('HSETNX', KEYS[2], 'duplicate:' .. ARGV[4], ARGV[1]) == 0 then return { 'duplicate', row[3] or '' } end
   redis.call('HINCRBY', KEYS[2], 'duplicate_runs', 1)
   note('duplicate', state, state, redis.call('HGET', KEYS[1], 'generation'), { 'run_id', ARGV[4] })
@@ -27,6 +28,7 @@ local started = ARGV[9] ~= '' and tonumber(ARGV[9]) or now
 redis.call('HSET', KEYS[1], 'run_id', ARGV[4], 'submitted_ms', int(started))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[5]) end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
+if row[2] == '0' then redis.call('HSET', KEYS[1], 'attempt', 1) end  -- forgotten by the ledger, but it was made
 redis.call('HDEL', KEYS[2], 'trouble')
 if ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7]) end
 redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)

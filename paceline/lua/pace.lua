@@ -45,15 +45,11 @@ local function guard(p, now)  -- returns true if nothing may be granted just now
     redis.call('DEL', p.log)
     block(p, now + p.window, 'clock')
   end
-  local info = redis.pcall('INFO', 'server')
-  if type(info) == 'string' then
-    local server = string.match(info, 'run_id:(%w+)')
-    if server and s[2] and server ~= s[2] and not p.durable then
-      local uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)') or '0')
-      block(p, now - uptime * 1000 + p.window, 'restart')
-    end
-    if server then redis.call('HSET', p.state, 'server', server) end
+  local server, uptime = server_facts()
+  if server and s[2] and server ~= s[2] and not p.durable then
+    block(p, now - uptime * 1000 + p.window, 'restart')
   end
+  if server then redis.call('HSET', p.state, 'server', server) end
   if p.host ~= '' then redis.call('HSET', p.state, 'clock:' .. p.host, string.format('%.0f', offset)) end
   redis.call('HSET', p.state, 'last_ms', string.format('%.0f', now))
   redis.call('PEXPIRE', p.state, 86400000)

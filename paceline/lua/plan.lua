@@ -23,6 +23,7 @@ if ARGV[8] == 'uncertain' then
   local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
   return { 1, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now) }
 end
+planned_here()
 redis.call('ZADD', KEYS[4], index, ARGV[1])
 feedable(batch)
 return { 1, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now) }

@@ -1,10 +1,12 @@
 --! with clock chains ledger
 -- Put a submission back to planned because the provider surely did nothing; the attempt isn't counted.
 -- KEYS the way, 17 pace log
--- ARGV 1 id, 2 generation, 3 reason, 4 '1' to hand the permit back (nothing was sent), 5 '1' if it was refused by 429
+-- ARGV 1 id, 2 generation, 3 reason, 4 '1' to hand the permit back (nothing was sent), 5 '1' if it was refused by 429,
+--      6 token of the request this is about, or '' for whichever is under way
 -- RETURNS {'ok', generation, ms until the feed chain wants a message or -1} | {'lost'} | {'unknown'}
 local from, why = fence({ 'submitting' })
 if not from then return { why } end
+if ARGV[6] ~= '' and ARGV[6] ~= redis.call('HGET', KEYS[1], 'token') then return { 'lost' } end
 local now = now_ms()
 local permit = redis.call('HGET', KEYS[1], 'permit')
 if ARGV[4] == '1' and permit then

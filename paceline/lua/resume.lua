@@ -6,6 +6,10 @@
 local why = redis.call('HGET', KEYS[1], 'paused')
 if not why or (ARGV[3] ~= '' and why ~= ARGV[3]) then return { 0, -1 } end
 redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms')
+if why == 'ledger_restarted' then
+  -- A person says that this server's data are complete.
+  redis.call('HSET', KEYS[1], 'sure', string.sub(server_facts() or '', 1, 12))
+end
 if ARGV[2] ~= '' then
   local priority = tonumber(redis.call('HGET', KEYS[1], 'priority') or '0')
   local present = tonumber(redis.call('HGET', KEYS[4], 'share:' .. string.format('%.0f', priority)) or '0')

@@ -16,6 +16,7 @@ from paceline.model import EndpointClass, Rate
 from paceline.providers.base import Provider
 from paceline.results import Results
 from paceline.sinks.base import Sink
+from paceline.spool import Spool
 from paceline.views import Views
 
 
@@ -53,8 +54,8 @@ class Context:
     """The collaborators of the steps, each replaceable in a simulation.
 
     `account(name)` raises `ConfigError` for an account this process doesn't know; `source` and `sink` open a batch's
-    source root and destinations; `worker` names this process in intents and logs; `elapsed` is a clock that counts
-    suspension, in seconds.
+    source root and destinations; `spool` is this machine's; `worker` names this process in intents and logs; `elapsed`
+    is a clock that counts suspension, in seconds.
     """
 
     ledger: Ledger
@@ -65,6 +66,7 @@ class Context:
     accounts: Mapping[str, Account]
     source: Callable[[str], SourceRoot]
     sink: Callable[[str], Sink]
+    spool: Spool
     waits: Waits = field(default_factory=Waits)
     worker: str = "worker"
     elapsed: Callable[[], float] = boottime

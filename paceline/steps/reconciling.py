@@ -14,6 +14,7 @@ from paceline.errors import ProviderError, Throttled
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
 from paceline.replies import Duplicate, Moved
 from paceline.steps.context import Account, Context
+from paceline.steps.verdicts import remembered
 
 LOOKS_NEEDED = 2
 APART_S = 1.0
@@ -29,13 +30,19 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     found_items = [context.views.find_submission(item) for item in ids]
     items = [item for item in found_items if item is not None and item.state is State.UNCERTAIN]
     follows: list[Follow] = []
+    for item in list(items):
+        known = remembered(context, item.id, item.attempt)
+        if known is not None:
+            follows += known
+            items.remove(item)
     if items and most == 0:
-        follows = _hold(context, items, "no_way_to_know")
+        follows += _hold(context, items, "no_way_to_know")
     elif items:
         wait_s = context.limiter.take(account_name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
-            return [], wait_s
-        follows, wait = _look(context, account, agent, items)
+            return follows, wait_s
+        found, wait = _look(context, account, agent, items)
+        follows += found
         if wait is not None:
             return follows, wait
     return follows, context.views.next_uncertain_s(account_name, agent)

@@ -7,12 +7,14 @@ from paceline.ledger import Ledger
 from paceline.model import Follow, State
 from paceline.replies import Moved
 from paceline.steps.context import Context
+from paceline.steps.verdicts import hand_in
 from paceline.views import Views
 
 
 def rescue(context: Context) -> list[Follow]:
     """Return the wake-ups for everything overdue. Safe to run anywhere, at any time, any number of times at once."""
-    follows = context.chains.overdue_chains(context.waits.rescue_grace_s)
+    follows = hand_in(context)
+    follows += context.chains.overdue_chains(context.waits.rescue_grace_s)
     follows += context.chains.overdue_exports()
     for submission in context.chains.overdue_leases():
         follows += expire(context, submission, "lease_expired")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from paceline.delays import reconcile_times_s, upload_deadline_s
+from redis.exceptions import RedisError
+
+from paceline.delays import upload_deadline_s
 from paceline.errors import (
     Ambiguous,
     Blocked,
@@ -14,21 +18,26 @@ from paceline.errors import (
     PermitExpired,
     ProviderError,
     Refused,
+    SinkError,
     SourceUnreachable,
     Throttled,
 )
 from paceline.files import SourceRoot
-from paceline.model import EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission
-from paceline.providers.base import Accepted, SubmitRequest, Upload
-from paceline.replies import Begun, Duplicate, Lost, Moved
+from paceline.lifecycle import Verb
+from paceline.model import EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission, batch_of
+from paceline.providers.base import SubmitRequest, Upload
+from paceline.replies import Begun, Lost, Moved
+from paceline.spool import Request, Verdict
 from paceline.steps.context import Account, Context
+from paceline.steps.verdicts import accept, keep, record, remembered
 from paceline.views import BatchView
 
 
 def submit(context: Context, submission_id: str) -> list[Follow]:
     """Carry a planned submission to the provider. Does nothing for one that is in any other state.
 
-    Never raises for what a provider or a file does; errors of Redis pass through, and rescue takes over.
+    Never raises for what a provider or a file does. Errors of Redis before the request pass through, and rescue takes
+    over; what a request came to is kept until Redis has it.
     """
     item = context.views.find_submission(submission_id)
     if item is None or item.state is not State.PLANNED:
@@ -76,14 +85,40 @@ def _begin(
     rate = account.rates[EndpointClass.ADD]
     waits = context.waits
     deadline_s = upload_deadline_s(item.size_bytes, base_s=waits.upload_base_s, bytes_per_s=waits.upload_bytes_per_s)
+    lease_s = deadline_s + waits.lease_extra_s
+    try:
+        forgotten = context.spool.latest(item.id)
+    except SinkError as error:
+        return _no_spool(context, account, item.id, error)
+    if forgotten is not None and forgotten.generation > item.generation:
+        return _forgotten(context, item, account, forgotten, lease_s)
+    token = secrets.token_hex(4)
     asked_at = context.elapsed()  # before the script: the permit is younger than we think, never older
-    begun = context.ledger.begin(
-        item.id, item.generation, rate=rate, worker=context.worker, lease_s=deadline_s + waits.lease_extra_s
-    )
+    try:
+        begun = context.ledger.begin(
+            item.id,
+            item.generation,
+            rate=rate,
+            worker=context.worker,
+            lease_s=lease_s,
+            token=token,
+            can_ask=account.provider.capabilities.finds_many > 0,
+        )
+    except RedisError as error:
+        # The intent may stand; then it is ours by its token, and nobody has sent anything.
+        facts = {"reason": "not_sent", "unused": True, "token": token}
+        keep(context, Verdict(Request(item.id, item.generation + 1, item.attempt + 1), Verb.PUT_BACK, facts), error)
+        raise
     if not isinstance(begun, Begun):
         follow = getattr(begun, "follow", None)
         return [follow] if follow else []
-    request = SubmitRequest(
+    request = Request(item.id, begun.generation, begun.attempt)
+    try:
+        context.spool.begun(request)
+    except SinkError as error:
+        _no_spool(context, account, item.id, error)
+        return record(context, Verdict(request, Verb.PUT_BACK, {"reason": "spool_unwritable", "unused": True}))
+    post = SubmitRequest(
         agent=batch.agent,
         external_id=item.external_id,
         uploads=[Upload(file.upload_name, file.path, file.size_bytes, partial(root.open, file)) for file in files],
@@ -91,14 +126,41 @@ def _begin(
         gate=_gate(context, asked_at, context.limiter.policy.life_s(rate)),
     )
     try:
-        accepted = account.provider.submit(request)
+        accepted = account.provider.submit(post)
     except (ProviderError, FileProblem) as error:
-        return _refused(context, item, begun, account, error)
+        return _refused(context, account, request, error)
     except Exception:
         # A defect of ours, at a moment when bytes may have left: the one safe thing to know is that we don't know.
         context.log.exception("submission.defect", extra={"submission": item.id})
-        return _doubt(context, item, begun, "defect")
-    return _accepted(context, item, begun, accepted)
+        return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
+    return accept(context, request, accepted.run, accepted.digests)
+
+
+def _forgotten(
+    context: Context, item: Submission, account: Account, forgotten: Request, lease_s: float
+) -> list[Follow]:
+    """Stop before a second payment: this machine has begun a request that the ledger doesn't know any more."""
+    context.log.error("ledger.rolled_back", extra={"submission": item.id, "generation": forgotten.generation})
+    rate = account.rates[EndpointClass.ADD]
+    # What else was sent meanwhile is forgotten too, so the pace begins anew.
+    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=rate.window_s, why="rollback")
+    known = remembered(context, item.id, forgotten.attempt)
+    if known is not None:
+        return known
+    return _follows(
+        context.ledger.doubt(
+            item.id, item.generation, forgotten=forgotten.generation, attempt=forgotten.attempt, over_s=lease_s
+        )
+    )
+
+
+def _no_spool(context: Context, account: Account, submission: str, error: SinkError) -> list[Follow]:
+    """Send nothing that this machine can't note first."""
+    context.log.error("spool.failed", extra={"submission": submission, "problem": str(error)})
+    rate = account.rates[EndpointClass.ADD]
+    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=None, why="spool")
+    context.ledger.trouble(batch_of(submission), f"worker {context.worker}: {error}")
+    return []
 
 
 def _gate(context: Context, asked_at: float, life_s: float) -> Callable[[], None]:
@@ -110,69 +172,61 @@ def _gate(context: Context, asked_at: float, life_s: float) -> Callable[[], None
     return check
 
 
-def _accepted(context: Context, item: Submission, begun: Begun, accepted: Accepted) -> list[Follow]:
-    moved = context.ledger.accepted(
-        item.id,
-        accepted.run,
-        attempt=begun.attempt,
-        first_poll_s=context.waits.first_poll_s,
-        digests=accepted.digests,
-    )
-    facts = {"submission": item.id, "run_id": accepted.run.run_id, "attempt": begun.attempt}
-    if isinstance(moved, Duplicate):
-        context.log.error("submission.duplicate_run", extra={**facts, "known_run_id": moved.known_run_id})
-    else:
-        context.log.info("submission.accepted", extra=facts)
-    return _follows(moved)
-
-
-def _refused(
-    context: Context, item: Submission, begun: Begun, account: Account, error: ProviderError | FileProblem
-) -> list[Follow]:
+def _refused(context: Context, account: Account, request: Request, error: ProviderError | FileProblem) -> list[Follow]:
     """Turn what went wrong into the one verb that DESIGN §4 names for it."""
-    ledger, rate = context.ledger, account.rates[EndpointClass.ADD]
-    facts = {"submission": item.id, "attempt": begun.attempt, "error": type(error).__name__}
+    facts = {"submission": request.submission, "attempt": request.attempt, "error": type(error).__name__}
     context.log.warning("submission.not_accepted", extra={**facts, "status": getattr(error, "http_status", None)})
+    verdict = _verdict(request, error)
+    try:
+        _slow_down(context, account, request, error)
+    except RedisError as problem:
+        keep(context, verdict, problem)
+        return []
+    return record(context, verdict)
+
+
+def _slow_down(context: Context, account: Account, request: Request, error: ProviderError | FileProblem) -> None:
+    """Do what the whole account has to do about it, before the submission can be sent again."""
+    rate = account.rates[EndpointClass.ADD]
     match error:
         case PermitExpired():
-            ledger.trouble(item.batch, f"{error}; if this stays so, set a longer PACELINE_PERMIT_LIFE_SECONDS")
-            moved = ledger.put_back(item.id, begun.generation, reason="permit_expired", unused=True)
+            message = f"{error}; if this stays so, set a longer PACELINE_PERMIT_LIFE_SECONDS"
+            context.ledger.trouble(batch_of(request.submission), message)
         case NotSent():
             context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=None, why="unreachable")
-            moved = ledger.put_back(item.id, begun.generation, reason="not_sent", unused=True)
         case Throttled(retry_after_s=seconds):
             context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=seconds, why="throttled")
-            moved = ledger.put_back(item.id, begun.generation, reason="throttled", unused=False, throttled=True)
+        case Blocked():
+            context.log.error("account.paused", extra={"account": account.name, "reason": error.reason})
+
+
+def _verdict(request: Request, error: ProviderError | FileProblem) -> Verdict:
+    verb, facts = Verb.PUT_BACK, dict[str, Any]()
+    match error:
+        case PermitExpired():
+            facts = {"reason": "permit_expired", "unused": True}
+        case NotSent():
+            facts = {"reason": "not_sent", "unused": True}
+        case Throttled():
+            facts = {"reason": "throttled", "unused": False, "throttled": True}
         case Refused():
             note = ErrorNote("request", "submit", str(error), error.http_status)
-            moved = ledger.reject(item.id, begun.generation, reason="rejected", error=note)
+            verb, facts = Verb.REJECT, {"reason": "rejected", "error": note.as_dict()}
         case Blocked():
-            moved = ledger.pause(item.id, begun.generation, reason=error.reason, message=str(error))
-            context.log.error("account.paused", extra={"account": account.name, "reason": error.reason})
+            verb, facts = Verb.PAUSE, {"reason": error.reason, "message": str(error)}
         case SourceUnreachable():
-            moved = ledger.pause(
-                item.id,
-                begun.generation,
-                reason=error.reason,
-                message=str(error),
-                whole_account=False,
-            )
-        case FileProblem() if begun.attempt > 1:
+            verb, facts = Verb.PAUSE, {"reason": error.reason, "message": str(error), "whole_account": False}
+        case FileProblem() if request.attempt > 1:
             # What an earlier attempt sent was something else: back among the planned, where the check holds it.
-            moved = ledger.put_back(item.id, begun.generation, reason=error.reason, unused=False)
+            facts = {"reason": error.reason, "unused": False}
         case FileProblem():
             note = ErrorNote("file", "submit", str(error))
-            moved = ledger.reject(item.id, begun.generation, reason=error.reason, error=note)
+            verb, facts = Verb.REJECT, {"reason": error.reason, "error": note.as_dict()}
         case Ambiguous():
-            return _doubt(context, item, begun, "ambiguous_answer")
+            verb, facts = Verb.UNCERTAIN, {"reason": "ambiguous_answer"}
         case _:
-            return _doubt(context, item, begun, "unknown_error")
-    return _follows(moved)
-
-
-def _doubt(context: Context, item: Submission, begun: Begun, reason: str) -> list[Follow]:
-    first_look_s = reconcile_times_s(context.waits.settle_s)[0]
-    return _follows(context.ledger.uncertain(item.id, begun.generation, reason=reason, first_look_s=first_look_s))
+            verb, facts = Verb.UNCERTAIN, {"reason": "unknown_error"}
+    return Verdict(request, verb, facts)
 
 
 def _bad_file(context: Context, item: Submission, problem: FileProblem) -> list[Follow]:
@@ -184,5 +238,5 @@ def _bad_file(context: Context, item: Submission, problem: FileProblem) -> list[
     return _follows(context.ledger.reject(item.id, item.generation, reason=problem.reason, error=note))
 
 
-def _follows(moved: Moved | Duplicate | Lost) -> list[Follow]:
+def _follows(moved: Moved | Lost) -> list[Follow]:
     return [moved.follow] if isinstance(moved, Moved) and moved.follow else []

@@ -20,9 +20,10 @@ from hypothesis.stateful import (
 
 from paceline import redis_keys as keys
 from paceline.lifecycle import Verb, allows
+from paceline.limiter import PacePolicy
 from paceline.model import ErrorNote, Outcome, Rate, RunView, State, submission_id
 from paceline.replies import Begun, Duplicate, Ending, Lost, Moved, Wait
-from tests.support.world import World
+from tests.support.world import SERVER_KEY, World
 
 RATE = Rate(3, 60.0)
 NUMBER = 3
@@ -39,10 +40,20 @@ class Oracle:
         self.attempt = 0
         self.run_id: str | None = None
         self.looks = 0
+        self.server = "first"
 
     def move(self, state: State) -> None:
         self.state = state
         self.generation += 1
+
+    def plan_again(self, server: str) -> None:
+        self.move(State.PLANNED)
+        self.server = server
+
+    def doubt(self, forgotten: int) -> None:
+        self.generation = max(self.generation, forgotten + 1000)
+        self.move(State.UNCERTAIN)
+        self.looks = 0
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -53,7 +64,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.client.flushall()
-        self.world = World(self.client)
+        self.world = World(self.client, pace=PacePolicy(durable=False, watch_clock=False))
+        self.server = "first"
+        self.blocked_until = 0.0
         self.batch = self.world.plan(NUMBER)
         self.oracles = {index: Oracle() for index in range(1, NUMBER + 1)}
         self.grants: list[float] = []
@@ -79,7 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        free = RATE.limit - self.used()
+        free = 0 if self.world.clock < self.blocked_until else RATE.limit - self.used()
         out = self.world.ledger.release("fake", RATE, window=NUMBER, lease_s=30.0)
         assert len(out.submissions) <= free
         assert all(self.oracles[int(one[-6:])].state is State.PLANNED for one in out.submissions)
@@ -88,13 +101,38 @@ class LedgerMachine(RuleBasedStateMachine):
         window_s = self.world.context.limiter.policy.window_ms(RATE) / 1000
         return sum(1 for at in self.grants if at >= self.world.clock - window_s + 1e-6)
 
+    @rule()
+    def another_server(self) -> None:
+        """Another Redis takes over; the first one to look for permits notices."""
+        self.server = f"server{self.next_run}"
+        self.next_run += 1
+        self.client.set(SERVER_KEY, self.server)
+        assert not self.world.ledger.release("fake", RATE, window=NUMBER, lease_s=30.0).submissions
+        window_s = self.world.context.limiter.policy.window_ms(RATE) / 1000
+        self.blocked_until = self.world.clock + window_s
+
+    @rule(index=SUBMISSIONS, stale=STALE, forgotten=st.integers(2, 5), attempt=st.integers(1, 2))
+    def doubt(self, index: int, stale: bool, forgotten: int, attempt: int) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.doubt(item, generation, forgotten=forgotten, attempt=attempt, over_s=90.0)
+        if oracle.state is State.PLANNED and not stale:
+            assert isinstance(answer, Moved)
+            oracle.doubt(forgotten)
+            oracle.attempt = max(oracle.attempt, attempt)
+            assert answer.generation == oracle.generation
+        else:
+            assert isinstance(answer, Lost)
+
     @rule(index=SUBMISSIONS, stale=STALE)
     def begin(self, index: int, stale: bool) -> None:
         item, generation, oracle = self.which(index, stale)
-        free = RATE.limit - self.used()
+        free = 0 if self.world.clock < self.blocked_until else RATE.limit - self.used()
         answer = self.world.ledger.begin(item, generation, rate=RATE, worker="w", lease_s=90.0)
         if oracle.state is not State.PLANNED or stale:
             assert isinstance(answer, Lost)
+        elif oracle.server != self.server:
+            assert isinstance(answer, Moved)
+            oracle.doubt(generation)
         elif free < 1:
             assert isinstance(answer, Wait)
             assert answer.seconds > 0
@@ -110,7 +148,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Take a planned submission to where the interesting things happen; chance alone seldom gets there."""
         if self.oracles[index].state is not State.PLANNED:
             return
-        if self.used() >= RATE.limit:
+        if self.used() >= RATE.limit or self.world.clock < self.blocked_until:
             self.time_goes_on(61.2)
         self.begin(index, False)
         if goal is State.UNCERTAIN:
@@ -136,6 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
             last = list(self.world.views.journal(self.batch, item))[-1]
             assert last["verb"] == ("accepted" if usual else "adopt")
             oracle.run_id = run_id
+            oracle.attempt = max(oracle.attempt, 1)
             oracle.move(State.RUNNING)
         else:
             assert isinstance(answer, Duplicate)
@@ -146,7 +185,7 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = self.world.ledger.put_back(item, generation, reason="test", unused=unused)
         if oracle.state is State.SUBMITTING and not stale:
             assert isinstance(answer, Moved)
-            oracle.move(State.PLANNED)
+            oracle.plan_again(self.server)
             oracle.attempt -= 1
             if unused:
                 self.grants = self.grants[:0] + self.granted_now()
@@ -178,7 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
         oracle.looks += int(counts)
         if oracle.looks >= 2:
             assert isinstance(answer, Moved)
-            oracle.move(State.PLANNED)
+            oracle.plan_again(self.server)
             oracle.looks = 0
         else:
             assert answer == oracle.looks
@@ -204,7 +243,10 @@ class LedgerMachine(RuleBasedStateMachine):
             )
         if oracle.state is State.HELD and not stale:
             assert isinstance(answer, Moved)
-            oracle.move(State.PLANNED if again else State.FINISHED)
+            if again:
+                oracle.plan_again(self.server)
+            else:
+                oracle.move(State.FINISHED)
             oracle.looks = 0
         else:
             assert isinstance(answer, Lost)
@@ -285,7 +327,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 continue
             source = State(row["from"]) if row["from"] else None
             assert allows(Verb(row["verb"]), source, State(row["to"])), row
-            assert int(row["generation"]) == last.get(row["submission"], 0) + 1
+            step = int(row["generation"]) - last.get(row["submission"], 0)
+            assert step == 1 or (step > 1 and row["verb"] == "doubt")
             last[row["submission"]] = int(row["generation"])
 
 

@@ -26,11 +26,13 @@ from paceline.results import MemoryResults
 from paceline.runner import Runner
 from paceline.scripts import Scripts
 from paceline.sinks.base import Closing, Part
+from paceline.spool import Notes, Request, Verdict
 from paceline.steps.context import Account, Context, Waits
 from paceline.views import Views
 from tests.support.fake_provider import FakeProvider
 
 CLOCK_KEY = "pl:test:clock"
+SERVER_KEY = "pl:test:server"
 START_S = 1_800_000_000.0
 
 
@@ -55,6 +57,37 @@ class MemorySink:
     def commit(self, closing: Closing) -> None:
         """Keep a closing."""
         self.commits.append(closing)
+
+
+class MemorySpool:
+    """A disk that outlives the processes of a world."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+
+    def begun(self, request: Request) -> None:
+        """Note a request."""
+        self.notes.begun(request)
+
+    def keep(self, verdict: Verdict) -> None:
+        """Note a verdict."""
+        self.notes.keep(verdict)
+
+    def handed_in(self, verdict: Verdict) -> None:
+        """Drop a verdict."""
+        self.notes.handed_in(verdict.request)
+
+    def latest(self, submission: str) -> Request | None:
+        """Return the newest request."""
+        return self.notes.latest.get(submission)
+
+    def accepted(self, submission: str) -> Verdict | None:
+        """Return the newest accepted run."""
+        return self.notes.accepted.get(submission)
+
+    def waiting(self) -> list[Verdict]:
+        """Return what waits."""
+        return list(self.notes.waiting.values())
 
 
 class TrustingRoot(SourceRoot):
@@ -88,6 +121,7 @@ class World:
         self._tick(0)
         self.provider = FakeProvider(now=lambda: self.clock)
         self.sink = MemorySink()
+        self.spool = MemorySpool()
         self.root = TrustingRoot()
         scripts = Scripts(self.redis, clock="key")
         policy = pace or PacePolicy(durable=True, watch_clock=False)
@@ -104,6 +138,7 @@ class World:
             accounts={"fake": Account("fake", self.provider, self.provider.rates)},
             source=lambda _path: self.root,
             sink=lambda _url: self.sink,
+            spool=self.spool,
             waits=waits or Waits(),
             worker="w1",
             elapsed=lambda: self.clock,

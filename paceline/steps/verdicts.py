@@ -1,0 +1,146 @@
+"""Record what came of a request, now or, where the ledger can't be reached, as soon as it can.
+
+What a provider has answered is known once. So it is kept on this machine's disk until the ledger has it: an accepted
+run before the ledger is even asked, anything else when the ledger fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from redis.exceptions import RedisError
+
+from paceline.delays import reconcile_times_s
+from paceline.errors import SinkError, UnknownBatch
+from paceline.lifecycle import Verb
+from paceline.model import ErrorNote, Follow, RunView
+from paceline.replies import Duplicate, Lost, Moved
+from paceline.spool import Request, Verdict
+from paceline.steps.context import Context
+
+AT_ONCE = 200
+"""So many verdicts are handed in per turn."""
+
+
+def accept(context: Context, request: Request, run: RunView, digests: Sequence[bytes]) -> list[Follow]:
+    """Record the run that a request was answered with: on this machine's disk, then in the ledger."""
+    facts = {"run_id": run.run_id, "run_url": run.run_url}
+    verdict = Verdict(request, Verb.ACCEPTED, facts)
+    try:
+        context.spool.keep(verdict)
+    except SinkError as error:
+        context.log.error("spool.failed", extra={"submission": request.submission, "problem": str(error)})
+    # Digests are large and can be had again by reading the files: they are spooled only where they would be lost.
+    whole = replace(verdict, facts={**facts, "digests": b"".join(digests).hex()})
+    return record(context, whole, spooled=True)
+
+
+def record(context: Context, verdict: Verdict, *, spooled: bool = False) -> list[Follow]:
+    """Hand a verdict to the ledger; where that fails, keep it and return nothing."""
+    try:
+        moved = apply(context, verdict)
+    except RedisError as error:
+        keep(context, verdict, error)
+        return []
+    if spooled and not isinstance(moved, Lost):
+        _done(context, verdict)
+    return [moved.follow] if isinstance(moved, Moved) and moved.follow else []
+
+
+def keep(context: Context, verdict: Verdict, error: RedisError) -> None:
+    """Keep a verdict that the ledger can't take now."""
+    facts = {"submission": verdict.request.submission, "verb": verdict.verb.value, "error": type(error).__name__}
+    try:
+        context.spool.keep(verdict)
+    except SinkError as problem:
+        # Its lease runs out, and the provider is asked.
+        context.log.error("spool.failed", extra={**facts, "problem": str(problem)})
+    else:
+        context.log.warning("spool.kept", extra=facts)
+
+
+def hand_in(context: Context) -> list[Follow]:
+    """Hand in what waits. A run whose submission the ledger doesn't know stays: the ledger may be rebuilt."""
+    follows: list[Follow] = []
+    try:
+        waiting = context.spool.waiting()[-AT_ONCE:]
+    except SinkError as error:
+        context.log.error("spool.failed", extra={"problem": str(error)})
+        return []
+    for verdict in waiting:
+        moved = apply(context, verdict)
+        if verdict.verb is Verb.ACCEPTED and isinstance(moved, Lost):
+            continue
+        _done(context, verdict)
+        if isinstance(moved, Moved):
+            context.log.warning(
+                "spool.handed_in", extra={"submission": verdict.request.submission, "verb": verdict.verb.value}
+            )
+            follows += [moved.follow] if moved.follow else []
+    return follows
+
+
+def remembered(context: Context, submission: str, attempt: int) -> list[Follow] | None:
+    """Hand in again the run of this attempt that this machine remembers and the ledger doesn't; None if it has none."""
+    try:
+        verdict = context.spool.accepted(submission)
+    except SinkError as error:
+        context.log.error("spool.failed", extra={"submission": submission, "problem": str(error)})
+        return None
+    if verdict is None or verdict.request.attempt < attempt:
+        return None
+    context.log.warning("spool.remembered", extra={"submission": submission, "run_id": verdict.facts["run_id"]})
+    moved = apply(context, verdict)
+    return [moved.follow] if isinstance(moved, Moved) and moved.follow else []
+
+
+def _done(context: Context, verdict: Verdict) -> None:
+    try:
+        context.spool.handed_in(verdict)
+    except SinkError as error:  # it will be handed in again, which changes nothing
+        context.log.error("spool.failed", extra={"submission": verdict.request.submission, "problem": str(error)})
+
+
+def apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
+    """Carry out a verdict's verb; repeating it changes nothing. Raises redis-py's errors."""
+    try:
+        return _apply(context, verdict)
+    except UnknownBatch:
+        return Lost()
+
+
+def _apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
+    ledger, request, facts = context.ledger, verdict.request, dict(verdict.facts)
+    name, generation = request.submission, request.generation
+    match verdict.verb:
+        case Verb.ACCEPTED:
+            return _accepted(context, request, facts)
+        case Verb.PUT_BACK:
+            return ledger.put_back(name, generation, **facts)
+        case Verb.PAUSE:
+            return ledger.pause(name, generation, **facts)
+        case Verb.REJECT:
+            return ledger.reject(name, generation, reason=facts["reason"], error=ErrorNote(**facts["error"]))
+        case _:
+            first_look_s = reconcile_times_s(context.waits.settle_s)[0]
+            return ledger.uncertain(name, generation, reason=facts["reason"], first_look_s=first_look_s)
+
+
+def _accepted(context: Context, request: Request, facts: dict[str, str]) -> Moved | Duplicate | Lost:
+    digests = bytes.fromhex(facts.get("digests", ""))
+    moved = context.ledger.accepted(
+        request.submission,
+        RunView(facts["run_id"], None, "", None, run_url=facts.get("run_url")),
+        attempt=request.attempt,
+        first_poll_s=context.waits.first_poll_s,
+        digests=[digests[at : at + 32] for at in range(0, len(digests), 32)],
+    )
+    said = {"submission": request.submission, "run_id": facts["run_id"], "attempt": request.attempt}
+    if isinstance(moved, Duplicate):
+        context.log.error("submission.duplicate_run", extra={**said, "known_run_id": moved.known_run_id})
+    elif isinstance(moved, Moved):
+        context.log.info("submission.accepted", extra=said)
+    else:
+        context.log.error("submission.unknown_run", extra=said)
+    return moved
