@@ -7,6 +7,7 @@ server's time, or in simulations a key (`lua/clock_key.lua`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -45,6 +46,7 @@ _NAMES = (
 )
 
 
+@cache
 def source(name: str, clock: Clock = "redis") -> str:
     """Return a script's text with its shared parts before it."""
     folder = files("paceline").joinpath("lua")

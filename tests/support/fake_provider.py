@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from paceline.errors import Ambiguous, ProviderError
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
 from paceline.providers.base import Accepted, AgentInfo, Capabilities, SubmitRequest
+from tests.support.seam import Seam
 
 RATES = {
     EndpointClass.ADD: Rate(40, 60.0),
@@ -39,6 +40,7 @@ class FakeProvider:
     """Implements `Provider`. `on_submit` and `on_read` may raise; `after_accept` may raise once a run exists."""
 
     now: Callable[[], float]
+    passing: Seam = field(default_factory=Seam)
     run_s: float = 20.0
     rates: Mapping[EndpointClass, Rate] = field(default_factory=lambda: dict(RATES))
     name: str = "fake"
@@ -56,12 +58,17 @@ class FakeProvider:
     def submit(self, request: SubmitRequest) -> Accepted:
         """Accept the submission, unless told otherwise."""
         request.gate()
-        self.arrivals.append((self.now(), request.external_id))
+        began_s = self.now()
+        self.arrivals.append((began_s, request.external_id))
         if self.on_submit:
             self.on_submit(request)
+        self.passing.effect("provider.reads", lambda: None)
+        if self.now() - began_s > request.deadline_s:
+            raise Ambiguous("the deadline passed while the files were sent")
         run = self.start(request.external_id, tuple(upload.name for upload in request.uploads))
         if self.after_accept:
             self.after_accept(request)
+        self.passing.effect("provider.answers", lambda: None)
         return Accepted(self._view(run), tuple(bytes(32) for _ in request.uploads))
 
     def start(self, external_id: str, names: tuple[str, ...] = ()) -> FakeRun:

@@ -10,26 +10,30 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fakeredis
 from redis import Redis
+from redis.exceptions import RedisError
 
 from paceline.chains import Chains
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import BatchSpec, Follow, PlannedFile, PlannedSubmission
+from paceline.providers.base import Provider
 from paceline.replies import Moved
-from paceline.results import MemoryResults
+from paceline.results import MemoryResults, Results
 from paceline.runner import Runner
-from paceline.scripts import Scripts
-from paceline.sinks.base import Closing, Part
-from paceline.spool import Notes, Request, Verdict
+from paceline.sinks.base import Closing, Part, Sink
+from paceline.spool import Notes, Request, Spool, Verdict
 from paceline.steps.context import Account, Context, Waits
 from paceline.views import Views
 from tests.support.fake_provider import FakeProvider
+from tests.support.seam import Crash, Seam, SeamRedis, SeamScripts, Through
 
 CLOCK_KEY = "pl:test:clock"
 SERVER_KEY = "pl:test:server"
@@ -114,43 +118,59 @@ class World:
     """One account `fake`, one agent `7`, any number of batches."""
 
     def __init__(
-        self, redis: Redis | None = None, *, waits: Waits | None = None, pace: PacePolicy | None = None
+        self,
+        redis: Redis | None = None,
+        *,
+        waits: Waits | None = None,
+        pace: PacePolicy | None = None,
+        seam: Seam | None = None,
     ) -> None:
         self.redis: Any = redis if redis is not None else fakeredis.FakeRedis()
+        self.seam = seam or Seam()
         self.clock = START_S
         self._tick(0)
-        self.provider = FakeProvider(now=lambda: self.clock)
+        self.provider = FakeProvider(now=lambda: self.clock, passing=self.seam)
         self.sink = MemorySink()
         self.spool = MemorySpool()
         self.root = TrustingRoot()
-        scripts = Scripts(self.redis, clock="key")
-        policy = pace or PacePolicy(durable=True, watch_clock=False)
-        self.ledger = Ledger(self.redis, scripts, policy)
-        self.views = VirtualViews(self.redis)
         self.results = MemoryResults()
-        log = logging.getLogger("paceline.world")
-        self.context = Context(
-            ledger=self.ledger,
-            chains=Chains(scripts),
-            limiter=Limiter(self.redis, scripts, policy),
-            views=self.views,
-            results=self.results,
-            accounts={"fake": Account("fake", self.provider, self.provider.rates)},
-            source=lambda _path: self.root,
-            sink=lambda _url: self.sink,
-            spool=self.spool,
-            waits=waits or Waits(),
-            worker="w1",
-            elapsed=lambda: self.clock,
-            log=log,
-        )
-        self.runner = Runner(self.context)
+        self.policy = pace or PacePolicy(durable=True, watch_clock=False)
+        self.waits = waits or Waits()
+        self.restart()
         self._queue: list[tuple[float, int, Follow]] = []
         self._order = itertools.count()
         self.delivered = 0
+        self.crashes = 0
+        self.redelivers = False
+        self.rescue_every_s = 3.0
         self.drop: Callable[[Follow], bool] = lambda _follow: False
         self.copies = 1
         MADE.append(self)
+
+    def restart(self) -> None:
+        """Begin a new process: nothing is left of the old one but what is outside of it."""
+        seam = self.seam
+        scripts = SeamScripts(self.redis, seam)
+        self.ledger = Ledger(cast("Redis", SeamRedis(self.redis, seam)), scripts, self.policy)
+        self.views = VirtualViews(self.redis)
+        provider = cast("Provider", Through(self.provider, seam, "provider", ("submit", "ask", "get", "find")))
+        sink = cast("Sink", Through(self.sink, seam, "sink", ("write", "commit")))
+        self.context = Context(
+            ledger=self.ledger,
+            chains=Chains(scripts),
+            limiter=Limiter(self.redis, scripts, self.policy),
+            views=self.views,
+            results=cast("Results", Through(self.results, seam, "results", ("put",))),
+            accounts={"fake": Account("fake", provider, self.provider.rates)},
+            source=lambda _path: self.root,
+            sink=lambda _url: sink,
+            spool=cast("Spool", Through(self.spool, seam, "spool", ("begun", "keep", "handed_in"))),
+            waits=self.waits,
+            worker="w1",
+            elapsed=lambda: self.clock,
+            log=logging.getLogger("paceline.world"),
+        )
+        self.runner = Runner(self.context)
 
     def _tick(self, seconds: float) -> None:
         self.clock += seconds
@@ -161,7 +181,10 @@ class World:
         for follow in follows:
             if not self.drop(follow):
                 for _ in range(self.copies):
-                    heapq.heappush(self._queue, (self.clock + follow.countdown_s, next(self._order), follow))
+                    self.seam.effect("send", partial(self._push, follow))
+
+    def _push(self, follow: Follow) -> None:
+        heapq.heappush(self._queue, (self.clock + follow.countdown_s, next(self._order), follow))
 
     def lose_messages(self) -> None:
         """Delete every queue."""
@@ -195,19 +218,32 @@ class World:
     def run(self, seconds: float = 100_000.0, *, until: Callable[[], bool] | None = None) -> None:
         """Deliver messages and rescue until `until`, or nothing is left to do, or the time is over."""
         end = self.clock + seconds
-        next_rescue = self.clock + 3.0
+        next_rescue = self.clock + self.rescue_every_s
         while self.clock < end and not (until and until()):
             at = min(self._queue[0][0] if self._queue else next_rescue, next_rescue)
             self._tick(max(at - self.clock, 0.0))
             if self._queue and self._queue[0][0] <= self.clock:
                 follow = heapq.heappop(self._queue)[2]
                 self.delivered += 1
-                self.send(self.runner.run(follow.step, follow.key))
+                self._step(partial(self.runner.run, follow.step, follow.key), follow)
                 continue
-            next_rescue = self.clock + 3.0
-            self.send(self.runner.rescue())
+            next_rescue = self.clock + self.rescue_every_s
+            self._step(self.runner.rescue)
             if not self._queue and self.idle():
                 return
+
+    def _step(self, step: Callable[[], Sequence[Follow]], follow: Follow | None = None) -> None:
+        """Carry out a step as a worker does; where it dies, another process goes on, without or with the message."""
+        try:
+            self.send(step())
+        except Crash:
+            self.crashes += 1
+            self.restart()
+            if follow is not None and self.redelivers:
+                self._push(replace(follow, countdown_s=1.0))
+        except RedisError:
+            if not self.seam.plan:
+                raise
 
     def idle(self) -> bool:
         """Tell whether nothing is left that time would change."""
