@@ -48,6 +48,7 @@ def _connection(settings: Settings) -> dict[str, object]:
         "broker_url": celery_url(settings),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,  # a worker waits for its Redis as long as it takes
+        "broker_channel_error_retry": True,  # also for one that refuses: no memory, read-only, a disk that is full
         "broker_pool_limit": threads,
         "broker_transport_options": {
             "visibility_timeout": settings.visibility_timeout_seconds,

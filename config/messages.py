@@ -24,6 +24,9 @@ def make_app(settings: Settings) -> Celery:
     """Return a Celery application with our configuration and no tasks."""
     from celery import Celery
 
+    from config import transport
+
+    transport.install()
     app = Celery("paceline", set_as_current=False)
     app.conf.update(celery_settings(settings))
     return app

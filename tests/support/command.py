@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +99,14 @@ class Paceline:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         return Result(process.returncode, out, err)
+
+    def kill_everything(self, process: subprocess.Popen[str]) -> None:
+        """End a command, its workers and its server at once, as a power cut would."""
+        for pid in [process.pid, *self.pids("worker"), *self.pids("redis")]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        wait_for(lambda: not processes_of(self.home), "the end of every process")
 
     def pids(self, prefix: str) -> list[int]:
         """Return the process ids in this home's pid files whose name begins so."""
