@@ -6,8 +6,9 @@ import hashlib
 import os
 from collections import Counter
 from pathlib import Path
+from unicodedata import normalize
 
-from paceline.chunking import name_key, path_of
+from paceline.chunking import path_of
 from tests.acceptance.test_run import accepted
 from tests.support.command import Paceline, read_lines
 from tests.support.sandbox import Sandbox
@@ -74,7 +75,7 @@ def check_names(arrived: list[dict[str, list[dict[str, str]]]], sent: dict[str, 
     assert Counter(file["sha256"] for row in arrived for file in row["files"]) == dict.fromkeys(paths, 1)
     for row in arrived:
         names = [file["name"] for file in row["files"]]
-        assert len({name_key(name) for name in names}) == len(names)
+        assert len({normalize("NFC", name).casefold() for name in names}) == len(names)
         for file in row["files"]:
             path = paths[file["sha256"]]
             assert path_of(file["name"]) in (path, path.rpartition("/")[2])

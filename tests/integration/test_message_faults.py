@@ -109,17 +109,17 @@ def test_a_visibility_timeout_shorter_than_uploads_and_countdowns_pays_nothing_t
 
 CANARY = "forged-5f1c"
 HUGE = CANARY * 100_000  # 1.1 MB
+STEPS = ("submit", "export", "feed", "poll", "reconcile", "close")
+UNKNOWN = ("b000000000-000001", "b000000000", "nobody", "nobody:1", f"kolena:{CANARY}")
+NO_KEYS: tuple[Any, ...] = (f"../{CANARY}", HUGE, f"{CANARY}\x1b[2J\n", 7, None, True, [CANARY], {CANARY: CANARY}, "")
+NO_KEYS += ("b000000000-000001\n",)
 
 
 def forgeries() -> list[tuple[str, list[Any], dict[str, Any]]]:
     """Messages that nobody of ours has sent: task, arguments, keyword arguments."""
-    keys: list[Any] = ["b000000000-000001", "b000000000", "nobody", "nobody:1", "kolena:" + CANARY, f"../{CANARY}"]
-    keys += [HUGE, CANARY + "\x1b[2J\n", 7, None, True, [CANARY], {CANARY: CANARY}, "b000000000-000001\n", ""]
-    steps = ("submit", "export", "feed", "poll", "reconcile", "close")
-    found: list[tuple[str, list[Any], dict[str, Any]]] = [
-        (f"paceline.{step}", [key], {}) for step in steps for key in keys
-    ]
-    found += [(f"paceline.{step}", [], {}) for step in steps]
+    found: list[tuple[str, list[Any], dict[str, Any]]] = []
+    for step in STEPS:
+        found += [(f"paceline.{step}", [key], {}) for key in (*UNKNOWN, *NO_KEYS)] + [(f"paceline.{step}", [], {})]
     found += [("paceline.submit", [CANARY] * 3, {}), ("paceline.submit", [], {"submission_id": HUGE, "x": HUGE})]
     # Celery itself says something about these, and cuts it short.
     foreign = "x" * 1_000_000
@@ -159,6 +159,6 @@ def test_unknown_and_forged_messages_of_any_size_do_nothing(tmp_path: Path) -> N
         check_output(source, tmp_path / "out", 4)
         assert Counter(accepted(sandbox).values()) == {1: 4}
         said = log.read_text("utf-8", "replace")
-        assert "task.forged" in said
+        assert said.count("task.forged") >= len(STEPS) * (len(NO_KEYS) + 1) + 2
         assert CANARY not in said
         assert len(said) < 100_000
