@@ -21,6 +21,7 @@ from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, NoCredit, NothingToDo, UsageError
+from paceline.formats import note_format
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -89,6 +90,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     check_agent(target, services)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
+    note_format(services.redis)
     opened, _ = open_batch(services.ledger, services.views, target.spec, target.manifest)
     for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):
         # The agent has just answered under this key: what paused the account has been mended.

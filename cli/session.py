@@ -11,6 +11,7 @@ from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
 from paceline.errors import ConfigError, UnknownBatch
+from paceline.formats import check_format
 from paceline.views import BatchView, Views
 
 
@@ -29,6 +30,7 @@ def session(settings: Settings | None = None) -> Iterator[Services]:
         services = open_services(chosen)
         if server is None:
             check_redis(services.redis, chosen.allow_unsafe_redis)
+        check_format(services.redis)
         yield services
         services.redis.close()
     except (NoConnection, NoAnswer) as error:

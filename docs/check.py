@@ -17,7 +17,7 @@ import click
 from cli.main import VERBS, cli
 from config.names import PREFIX, Origin, check_way
 from config.settings import NOT_SETTINGS
-from docs import generate
+from docs import faults, generate
 from paceline.errors import ConfigError
 
 ROOT = generate.ROOT
@@ -198,6 +198,12 @@ def _json_problem(name: str, number: int, text: str) -> Iterator[Problem]:
         yield Problem(name, number + error.lineno - 1, f"no valid JSON: {error.msg}")
 
 
+def untried_faults(pages: Mapping[str, str], tests: Collection[str]) -> Iterator[Problem]:
+    """Find faults that are listed without a test that exists."""
+    for number, text in faults.wrong_rows(pages.get(faults.PAGE, ""), tests):
+        yield Problem(faults.PAGE, number, text)
+
+
 def cli_options() -> dict[str, set[str]]:
     """Collect the options of every verb, hidden ones left out; under `""` those of the command itself."""
     above = click.Context(cli, info_name="paceline", **cli.context_settings)
@@ -229,6 +235,7 @@ def problems(root: Path = ROOT) -> list[Problem]:
         *unknown_commands(pages, cli_options()),
         *unknown_variables(pages),
         *unreadable_json(pages),
+        *untried_faults(pages, faults.test_names(root)),
     ]
     return sorted(found, key=lambda one: (one.page, one.line, one.text))
 

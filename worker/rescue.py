@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 
 from redis.exceptions import RedisError
 
 from config.services import worker_name
 from paceline import redis_keys as keys
+from paceline.errors import ConfigError
+from paceline.formats import check_format
 from worker.runtime import log, runtime
 
 SIGN_TTL_S = 15
@@ -28,8 +32,14 @@ class Rescuer(threading.Thread):
             interval_s = 3.0
             try:
                 interval_s = runtime().services.settings.rescue_seconds
+                check_format(runtime().services.redis)
                 self.give_sign()
                 runtime().rescue()
+            except ConfigError as error:
+                # A newer version has taken the ledger over: what it means by a state isn't known here.
+                log.error("ledger.other_format", extra={"problem": str(error)})
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             except RedisError as error:
                 log.warning("rescue.no_redis", extra={"error": type(error).__name__})
             except Exception:  # noqa: BLE001  # a process edge: this thread must outlive any defect

@@ -9,6 +9,7 @@ from functools import cache
 from config.messages import Messenger
 from config.services import Services, open_context, open_services
 from config.settings import load_settings
+from paceline.formats import check_format
 from paceline.model import Step
 from paceline.runner import Runner
 from worker.app import app
@@ -36,7 +37,8 @@ class Runtime:
 
 @cache
 def runtime() -> Runtime:
-    """Return this process's runtime."""
+    """Return this process's runtime. Raises `ConfigError` where the ledger is another version's."""
     services = open_services(load_settings())
+    check_format(services.redis)
     context = open_context(services, CeleryResults(app), log)
     return Runtime(services, Runner(context), Messenger(app, services.ledger.place))

@@ -1,8 +1,12 @@
-"""The tasks: each carries one step. They take one id, may run twice at once, and may never run at all."""
+"""The tasks: each carries one step. They take one id, may run twice at once, and may never run at all.
+
+Their signatures take anything: Celery would log the arguments of a call that doesn't fit, whoever made it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from paceline.errors import LedgerError
 from paceline.model import Step
@@ -19,8 +23,9 @@ _KEYS = {
 }
 
 
-def _carry(step: Step, key: object) -> None:
+def _carry(step: Step, given: tuple[object, ...], named: Mapping[str, object]) -> None:
     """Carry a step, unless its key is none: whoever can write to the broker must not get further than a log line."""
+    key = given[0] if len(given) == 1 and not named else None
     if not isinstance(key, str) or not _KEYS[step].fullmatch(key):
         log.warning("task.forged", extra={"step": step.value})
         return
@@ -31,36 +36,36 @@ def _carry(step: Step, key: object) -> None:
 
 
 @app.task(name="paceline.submit")
-def submit(submission_id: str) -> None:
+def submit(*submission_id: object, **named: object) -> None:
     """Send a planned submission to its provider."""
-    _carry(Step.SUBMIT, submission_id)
+    _carry(Step.SUBMIT, submission_id, named)
 
 
 @app.task(name="paceline.export")
-def export(submission_id: str) -> None:
+def export(*submission_id: object, **named: object) -> None:
     """Write a finished submission to its sinks."""
-    _carry(Step.EXPORT, submission_id)
+    _carry(Step.EXPORT, submission_id, named)
 
 
 @app.task(name="paceline.feed")
-def feed(account: str) -> None:
+def feed(*account: object, **named: object) -> None:
     """Release what an account's permits allow."""
-    _carry(Step.FEED, account)
+    _carry(Step.FEED, account, named)
 
 
 @app.task(name="paceline.poll")
-def poll(account_and_agent: str) -> None:
+def poll(*account_and_agent: object, **named: object) -> None:
     """Ask after the runs of an agent that are due."""
-    _carry(Step.POLL, account_and_agent)
+    _carry(Step.POLL, account_and_agent, named)
 
 
 @app.task(name="paceline.reconcile")
-def reconcile(account_and_agent: str) -> None:
+def reconcile(*account_and_agent: object, **named: object) -> None:
     """Look for the uncertain submissions of an agent."""
-    _carry(Step.RECONCILE, account_and_agent)
+    _carry(Step.RECONCILE, account_and_agent, named)
 
 
 @app.task(name="paceline.close")
-def close(batch: str) -> None:
+def close(*batch: object, **named: object) -> None:
     """Audit a batch and commit its final output."""
-    _carry(Step.CLOSE, batch)
+    _carry(Step.CLOSE, batch, named)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import check, generate
+from docs import check, faults, generate
 from docs.blocks import names, put
 from docs.check import Problem
 from docs.record import FOLDER, SHOWN, svg, take_apart
@@ -116,6 +116,52 @@ def test_a_misspelt_variable_is_found_with_a_hint() -> None:
 def test_json_that_does_not_parse_is_found_at_its_line() -> None:
     page = 'text\n```json\n{\n  "a": 1,\n  "b": …\n}\n```\n```json\n{}\n```\n```jsonl\n{}\n{]\n```\n```text\n{\n```\n'
     assert [line for line, _ in found(check.unreadable_json({"a.md": page}))] == [5, 13]
+
+
+FAULTS = "\n".join(
+    f"### {group}\n\n| fault | what happens | test |\n|---|---|---|\n| one | it goes on | `tests/a.py::test_one` |\n"
+    for group in faults.GROUPS
+)
+
+
+def test_a_fault_whose_test_exists_is_no_problem() -> None:
+    assert not found(check.untried_faults({faults.PAGE: FAULTS}, {"tests/a.py::test_one"}))
+
+
+@pytest.mark.parametrize(
+    ("cell", "complaint"),
+    [
+        ("`tests/a.py::test_one[x-1]`", None),
+        ("`tests/a.py::test_one`, `tests/b.py::TestB::test_two`", None),
+        ("`tests/a.py::test_on`", "there is no test tests/a.py::test_on"),
+        ("`tests/a.py::test_one`, `tests/b.py::test_two`", "there is no test tests/b.py::test_two"),
+        ("test_one", "'odd' names no test"),
+        ("*pending* `tests/a.py::test_one`", "'odd' is pending"),
+        ("", "a row has a fault, what happens, and its test"),
+        ("`tests/a.py::test_one` | more", "a row has a fault, what happens, and its test"),
+    ],
+)
+def test_a_fault_without_a_test_that_exists_is_found(cell: str, complaint: str | None) -> None:
+    page = f"{FAULTS}| odd | it goes on | {cell} |\n"  # the last group is Sinks
+    tests = {"tests/a.py::test_one", "tests/b.py::TestB::test_two"}
+    assert found(check.untried_faults({faults.PAGE: page}, tests)) == (
+        [(len(page.splitlines()), complaint)] if complaint else []
+    )
+
+
+def test_a_group_of_faults_without_a_row_is_found() -> None:
+    page = FAULTS.replace("### Files", "### Elsewhere")
+    assert found(check.untried_faults({faults.PAGE: page}, {"tests/a.py::test_one"})) == [
+        (1, "no fault is listed under Files")
+    ]
+    assert len(found(check.untried_faults({}, ()))) == len(faults.GROUPS)
+
+
+def test_the_tests_are_those_that_pytest_finds() -> None:
+    names = faults.test_names(ROOT)
+    assert f"tests/unit/test_docs.py::{test_the_tests_are_those_that_pytest_finds.__name__}" in names
+    assert "tests/unit/test_kolena.py::TestSubmit::test_a_run_needs_nothing_but_its_id" in names
+    assert not any("::fixture" in name or "::_" in name for name in names)
 
 
 def test_problems_are_printed_with_file_and_line_and_fail(
