@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ from tests.support.server import free_port, redis_server
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads command lines from /proc")
 
 KEY = Canary("sk-canary-9f27ac5d1f0c7e-8b31+/e6f4=")
+ELSEWHERE = "127.0.0.2"
 PASSWORD = Canary("redis-canary/4be1:c07f@93a5#d2+86%b0")
 
 
@@ -187,3 +189,32 @@ def worker_names(listed: str) -> list[str]:
     names = list(json.loads(listed))
     assert names
     return names
+
+
+def test_a_redirect_takes_the_key_nowhere_and_every_verdict_is_clear(tmp_path: Path) -> None:
+    make_files(tmp_path / "files", 3)
+    run = ("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
+    with (
+        socket.create_server((ELSEWHERE, 0)) as elsewhere,
+        Sandbox("--run-seconds", "0.2") as sandbox,
+        Paceline(tmp_path, url=sandbox.url, key=KEY.secret) as paceline,
+    ):
+        elsewhere.setblocking(False)
+        location = f"http://{ELSEWHERE}:{elsewhere.getsockname()[1]}/x?y=1"
+        sandbox.faults({"kind": "redirect", "location": location, "classes": ["other"]})
+        unreachable = paceline(*run)
+        assert (unreachable.code, sandbox.log(request_class="add")) == (7, []), unreachable.stderr
+        sandbox.clear_faults()
+        sandbox.faults({"kind": "redirect", "location": location, "classes": ["add"]})
+        blocked = paceline(*run)
+        assert blocked.code == 6
+        assert "redirects are never followed" in blocked.stderr
+        sandbox.clear_faults()
+        assert paceline("resume", "--account", "kolena").code == 0
+        sandbox.faults({"kind": "redirect", "location": location, "classes": ["add"], "code": 302, "count": 1})
+        sandbox.faults({"kind": "redirect", "location": location, "classes": ["list"], "count": 3})
+        done = paceline(*run)
+        assert done.code == 0, done.stderr
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+        assert location.partition("?")[0] not in unreachable.stderr + blocked.stderr + done.stderr
