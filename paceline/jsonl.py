@@ -39,7 +39,12 @@ def encode_pretty(value: Mapping[str, Any]) -> bytes:
 
 def quote(text: str) -> str:
     """Return a JSON string literal, in characters; in ASCII if `text` can't be encoded, or isn't harmless."""
-    return encode_basestring(text) if _encodable(text) and not _HARMFUL.search(text) else encode_basestring_ascii(text)
+    return encode_basestring(text) if _encodable(text) and is_harmless(text) else encode_basestring_ascii(text)
+
+
+def is_harmless(text: str) -> bool:
+    """Tell whether JSON without escapes of its own is one line for every reader, and no command to any terminal."""
+    return not _HARMFUL.search(text)
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def read(stream: BinaryIO) -> Iterator[dict[str, Any]]:
 def _dump(value: object) -> bytes:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=_COMPACT)
-        if not _HARMFUL.search(text):
+        if is_harmless(text):
             return text.encode()
     except UnicodeEncodeError:
         pass
