@@ -16,6 +16,7 @@ from config.logs import printable
 from config.queues import queue_names
 from config.schema import Settings
 from config.services import open_services, worker_name
+from paceline.durable import private_dir
 from paceline.errors import ConfigError, CredentialsError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def log_path(home: Path) -> Path:
 def _spawn(settings: Settings, workers: int | None) -> subprocess.Popen[bytes]:
     path = log_path(settings.home)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(f"{path} can't be written ({error.strerror}); set PACELINE_HOME") from error

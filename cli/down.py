@@ -7,6 +7,7 @@ import click
 from cli.exits import Exit
 from cli.fleet import STOP_S
 from config.leftovers import leftovers, stop_leftovers
+from config.logs import printable
 from config.settings import load_settings
 
 GRACE_S = STOP_S + 5.0
@@ -31,5 +32,5 @@ def command() -> int:
         click.echo(f"paceline: {', '.join(f'{one.name} ({one.pid})' for one in left)} can't be stopped", err=True)
         return Exit.FAILURES
     if not stopped:
-        click.echo(f"Nothing runs under {home}.", err=True)
+        click.echo(printable(f"Nothing runs under {home}."), err=True)
     return Exit.DONE

@@ -22,6 +22,7 @@ from config.leftovers import remove_pid, write_pid
 from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
 from config.services import Services, is_gone, worker_name
+from paceline.durable import private_dir
 from paceline.errors import ConfigError
 from paceline.model import Follow
 from paceline.steps.rescuing import worker_died
@@ -111,7 +112,7 @@ class Fleet:
 
     def _try_lock(self) -> bool:
         path = self._settings.home / "run" / "fleet.lock"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,7 +158,7 @@ class Fleet:
 
     def _open_log(self, name: str) -> IO[bytes]:
         path = self.log_path(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(path.parent)
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
 
     def _restart(self, worker: _Worker) -> None:

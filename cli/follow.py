@@ -235,7 +235,12 @@ def _ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exi
 
 
 def waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | None:
-    """Say what keeps a batch from its full pace, in a line; None if nothing does."""
+    """Say what keeps a batch from its full pace, in a line fit for a terminal; None if nothing does."""
+    why = _waiting_for(services, batch, pace)
+    return None if why is None else printable(why)  # reasons quote people, providers and names of folders
+
+
+def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | None:
     account = services.views.account(batch.account)
     if account.paused:
         return f"account {batch.account} is paused: {account.message or account.paused}"

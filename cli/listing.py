@@ -8,6 +8,7 @@ import click
 
 from cli.output import local_time, print_columns, print_json
 from cli.reading import nothing_here, reading
+from config.logs import printable
 from config.settings import load_settings
 from paceline.summary import summarize
 from paceline.times import iso
@@ -25,7 +26,7 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo(nothing_here(settings), err=True)
+        click.echo(printable(nothing_here(settings)), err=True)
     else:
         head = ("BATCH", "NAME", "STATE", "FILES", "AGENT", "CREATED", "SOURCE", "TO")
         print_columns([head, *(_cells(row, batch) for row, batch in zip(rows, batches, strict=True))])

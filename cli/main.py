@@ -38,6 +38,9 @@ VERBS = {
 }
 """Verb → the module whose `command` it is, and the line it has in `--help`."""
 
+DEFECT = 1
+"""Python's own exit code for an error that nobody expected."""
+
 
 class Verbs(click.Group):
     """A group whose verbs are imported when they are called."""
@@ -70,23 +73,29 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="paceline", message="paceline %(version)s")
-def cli() -> None:
+@click.option("--debug", is_flag=True, help="Log everything, on stderr, and show where an error came from.")
+def cli(debug: bool) -> None:
     """Run piles of files through hosted document agents: each paid for once, at the full pace the provider allows."""
+    if debug:
+        from cli.debugging import log_everything
+
+        log_everything()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit."""
+    """Run the command and exit. Whatever it makes is private, whatever the umask."""
+    os.umask(0o077)
     try:
         code: Any = cli.main(args=arguments, prog_name="paceline", standalone_mode=False)
     except click.exceptions.Abort:
         code = Exit.DETACHED
     except click.ClickException as error:
-        error.show()
+        _complain(error)
         code = Exit.USAGE
     except PacelineError as error:
-        from config.logs import printable
+        from cli.debugging import explain
 
-        click.echo(f"paceline: {printable(str(error))}", err=True)  # it may quote a file's name
+        explain(error)
         code = exit_of(error)
     except KeyboardInterrupt:
         code = Exit.DETACHED
@@ -95,7 +104,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = Exit.DONE
+    except Exception as error:  # noqa: BLE001  # the process's edge: Python would print whatever the error quotes
+        from cli.debugging import explain_defect
+
+        explain_defect(error)
+        code = DEFECT
     sys.exit(int(code or 0))
+
+
+def _complain(error: click.ClickException) -> None:
+    """Say what is wrong with a call as Click does, where an argument may be anything."""
+    from config.logs import printable
+
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+    click.echo(f"Error: {printable(error.format_message())}", err=True)
 
 
 if __name__ == "__main__":

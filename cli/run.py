@@ -149,7 +149,7 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
 def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
     code, summary, batch = ending.exit, ending.summary, ending.batch
     name = "paceline" if shutil.which("paceline") else sys.argv[0]
-    again = shlex.join([name, *sys.argv[1:]])
+    again = printable(shlex.join([name, *sys.argv[1:]]))
     if code in (Exit.DONE, Exit.FAILURES, Exit.NOTHING_USABLE):
         if plain:
             print_summary(summary, batch)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cli.fleet import start_redis
-from config.connections import check_redis, shown_server
+from config.connections import check_redis, mask_of, shown_server
+from config.logs import format_stray_lines
 from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
@@ -25,6 +26,7 @@ def session(settings: Settings | None = None) -> Iterator[Services]:
     from redis.exceptions import TimeoutError as NoAnswer
 
     chosen = settings or load_settings()
+    format_stray_lines(chosen.log_format, mask_of(chosen))
     server = start_redis(chosen)
     try:
         services = open_services(chosen)

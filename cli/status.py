@@ -16,6 +16,7 @@ from cli.progress import Moment, duration, in_flight, open_progress, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
 from cli.run import print_summary
 from cli.session import pick_batch
+from config.logs import printable
 from config.queues import submit_queue
 from config.services import Services
 from config.settings import load_settings
@@ -47,7 +48,7 @@ def command(batch: str | None, watch: bool, as_json: bool) -> int:
         if services is None:
             if batch is not None:
                 raise no_such_thing(settings, batch)
-            click.echo(nothing_here(settings), err=True)
+            click.echo(printable(nothing_here(settings)), err=True)
             if as_json:
                 print_json([])
             return Exit.DONE
@@ -125,7 +126,7 @@ def _show_all(services: Services, as_json: bool) -> None:
         print_columns(rows)
     else:
         click.echo("no batches yet", err=True)
-    alive = sorted(str(sign["worker"]) for sign in services.views.workers())
+    alive = sorted(printable(str(sign["worker"])) for sign in services.views.workers())
     click.echo(f"{len(alive)} live workers: {', '.join(alive)}" if alive else "no live workers", err=True)
 
 

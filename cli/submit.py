@@ -16,6 +16,7 @@ from cli.session import session
 from cli.target import Target, make_target, target_options, to_option
 from cli.up import what_runs
 from config.leftovers import COMMAND, remove_pid, write_pid
+from config.logs import printable
 from config.messages import Messenger, make_app
 from config.queues import queue_names
 from config.services import Services
@@ -69,7 +70,7 @@ def _make_sure_of_workers(target: Target, services: Services) -> None:
     if settings.redis_url is None:
         found = start_background(settings)
         if found.new:
-            click.echo(f"Started in the background: {what_runs(settings, found)}", err=True)
+            click.echo(printable(f"Started in the background: {what_runs(settings, found)}"), err=True)
             click.echo("They go on when this command ends; stop them with: paceline down", err=True)
         return
     read = services.views.queues_read()

@@ -18,13 +18,14 @@ from redis.exceptions import RedisError
 from cli.exits import Exit, exit_of
 from cli.fleet import Fleet, start_redis
 from cli.follow import Interrupted
-from config.connections import check_redis
+from config.connections import check_redis, mask_of
 from config.leftovers import remove_pid, write_pid
 from config.logs import setup_logging
 from config.messages import Messenger, make_app
 from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
+from paceline.durable import private_dir
 from paceline.errors import PacelineError
 
 NAME = "supervisor"
@@ -37,8 +38,9 @@ log = logging.getLogger("paceline.supervisor")
 
 def main() -> int:
     """Supervise until SIGTERM or SIGINT; return an exit code. Where another supervises already, end at once with 0."""
+    os.umask(0o077)
     settings = load_settings()
-    setup_logging(settings.log_level, settings.log_format, key_envs=[one.key_env for one in settings.accounts.values()])
+    setup_logging(settings.log_level, settings.log_format, mask=mask_of(settings))
     lock = _lock(settings.home)
     if lock is None:
         log.info("supervisor.already_up")
@@ -104,7 +106,7 @@ def _close(services: Services) -> None:
 def _lock(home: Path) -> int | None:
     """Become the only supervisor of a home; None where there is one."""
     path = home / "run" / "supervisor.lock"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_dir(path.parent)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ import click
 
 from cli.background import Background, start_background
 from config.connections import shown_server
+from config.logs import printable
 from config.schema import Settings
 from config.settings import load_settings
 
@@ -21,12 +22,13 @@ def command(workers: int | None) -> None:
     settings = load_settings()
     found = start_background(settings, workers)
     if found.new:
-        click.echo(f"Up: {what_runs(settings, found)}", err=True)
+        click.echo(printable(f"Up: {what_runs(settings, found)}"), err=True)
     else:
-        click.echo(f"Up already: {what_runs(settings, found)}", err=True)
+        click.echo(printable(f"Up already: {what_runs(settings, found)}"), err=True)
         if workers is not None and workers + 1 != len(found.workers):
             click.echo("To change the number of workers: paceline down, then up again", err=True)
-    click.echo(f"Logs are in {settings.home / 'log'}; stop everything with: paceline down", err=True)
+    logs = printable(str(settings.home / "log"))
+    click.echo(f"Logs are in {logs}; stop everything with: paceline down", err=True)
 
 
 def what_runs(settings: Settings, found: Background) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from config.embedded import EmbeddedServer
+from config.masking import Mask
 from config.schema import Settings
 from paceline.errors import ConfigError, UnsafeRedis
 
@@ -50,6 +51,13 @@ def shown_server(settings: Settings) -> str:
     """Name the server to a person, without password."""
     parts = urlsplit(redis_url(settings))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def mask_of(settings: Settings) -> Mask:
+    """Return what hides the keys of all accounts, and the password in the server's address."""
+    password = urlsplit(redis_url(settings)).password if settings.redis_url is not None else None
+    hidden = (password, unquote(password)) if password else ()
+    return Mask((account.key_env for account in settings.accounts.values()), hidden)
 
 
 def connect(settings: Settings, *, decode_responses: bool = False) -> redis.Redis:

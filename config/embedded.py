@@ -28,6 +28,7 @@ from types import TracebackType
 
 from config import watcher
 from config.server_binary import find_server
+from paceline.durable import private_dir
 from paceline.errors import ConfigError
 
 LONGEST_SOCKET_PATH = 100
@@ -165,10 +166,10 @@ class EmbeddedServer:
 
     def _make_folders(self) -> None:
         try:
-            for folder in (self.home, self.run_dir, self.data_dir, self.log_path.parent):
-                folder.mkdir(mode=0o700, parents=folder is self.home, exist_ok=True)
-                if folder is not self.home:
-                    folder.chmod(0o700)
+            private_dir(self.home)
+            for folder in (self.run_dir, self.data_dir, self.log_path.parent):
+                private_dir(folder)
+                folder.chmod(0o700)
             shelter = self.socket_path.parent
             shelter.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
@@ -221,7 +222,7 @@ class EmbeddedServer:
         options = {
             "port": "0",
             "unixsocket": str(self.socket_path),
-            "unixsocketperm": "700",
+            "unixsocketperm": "600",
             "daemonize": "no",
             "supervised": "no",
             "pidfile": str(self.pid_path),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.processes import look_up
+from paceline.durable import private_dir
 
 TERM_SECONDS = 20.0
 """Between SIGTERM and SIGKILL; a worker uses it to note what it was doing."""
@@ -45,7 +46,7 @@ class Leftover:
 def write_pid(home: Path, name: str, pid: int | None = None) -> Path:
     """Note that this process (or `pid`) runs as `name` under `home`; returns the file. Replaces an earlier note."""
     path = home / "run" / f"{name}.pid"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_dir(path.parent)
     aside = path.with_name(f".{name}.{os.getpid()}")
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
         file.write(f"{os.getpid() if pid is None else pid}\n")

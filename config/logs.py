@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
+
+from config.masking import Mask
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; all else is a fact."""
@@ -20,25 +21,31 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 NOISY = ("httpx", "httpcore", "celery", "kombu", "amqp", "urllib3", "asyncio", "flower", "tornado")
 """Loggers heard from WARNING on. httpx logs whole URLs at INFO, Celery the values that tasks return."""
 
-_LEAST_SECRET = 6
-"""Shorter values are no keys, and hiding them would hide half of every line."""
-
 
 def setup_logging(
-    level: str, style: Literal["text", "json"], *, stream: TextIO | None = None, key_envs: Iterable[str] = ()
+    level: str,
+    style: Literal["text", "json"],
+    *,
+    stream: TextIO | None = None,
+    mask: Mask | None = None,
 ) -> None:
     """Send everything from `level` on to `stream` (None: stderr), replacing earlier handlers of the root logger.
 
-    The values of the environment variables `key_envs` are masked wherever they turn up, tracebacks included: the last
-    line of defence, as nothing should log them.
+    `mask` hides secrets in every line, tracebacks included.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter((JsonFormatter if style == "json" else TextFormatter)(key_envs))
+    handler.setFormatter((JsonFormatter if style == "json" else TextFormatter)(mask or Mask()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def format_stray_lines(style: Literal["text", "json"], mask: Mask) -> None:
+    """Write what is logged where nothing is set up as everywhere else: Python would print it bare, names and all."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter((JsonFormatter if style == "json" else TextFormatter)(mask))
 
 
 def printable(text: str) -> str:
@@ -49,18 +56,13 @@ def printable(text: str) -> str:
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, key_envs: Iterable[str] = ()) -> None:
+    def __init__(self, mask: Mask = Mask()) -> None:  # noqa: B008  # it keeps nothing
         super().__init__()
-        self._key_envs = tuple(key_envs)
+        self._mask = mask
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line, with keys masked."""
-        line = self.line(record)
-        for key_env in self._key_envs:
-            secret = os.environ.get(key_env, "").strip()
-            if len(secret) >= _LEAST_SECRET:
-                line = line.replace(secret, f"[{key_env}]")
-        return line
+        return self._mask(self.line(record))
 
     def line(self, record: logging.LogRecord) -> str:
         raise NotImplementedError

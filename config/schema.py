@@ -12,14 +12,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from config.accounts import URLS, Account, Table, default_key_env, read_key
+from config.redis_address import check_redis_address
 from paceline.errors import ConfigError
-
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def _lower(value: object) -> object:
@@ -48,11 +46,8 @@ class Place(Table):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        parts = urlsplit(value.get_secret_value()) if value else None
-        if parts and (
-            parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname)
-        ):
-            raise ValueError("not a Redis address; write redis://HOST:6379/0, rediss://… or unix:///PATH")
+        if value:
+            check_redis_address(value.get_secret_value())
         return value
 
 

@@ -39,7 +39,22 @@ def writing(path: str) -> Iterator[None]:
 def make_private_dir(path: str) -> None:
     """Make a folder and its missing parents, 0700 each; an existing one is left as it is. Raises `SinkError`."""
     with writing(path):
-        _make_private_dir(Path(path).absolute())
+        private_dir(Path(path).absolute())
+
+
+def private_dir(path: Path) -> None:
+    """Do the same for a folder that is no sink's: `path` is absolute. Raises `OSError`."""
+    if path.is_dir():
+        return
+    private_dir(path.parent)
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(0o700)
+    sync_dir(str(path.parent))
 
 
 def open_private(path: str) -> int:
@@ -154,20 +169,6 @@ def _remove_if_abandoned(path: str) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def _make_private_dir(path: Path) -> None:
-    if path.is_dir():
-        return
-    _make_private_dir(path.parent)
-    try:
-        path.mkdir(0o700)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-        return
-    path.chmod(0o700)
-    sync_dir(str(path.parent))
 
 
 def _explain(path: str, error: OSError) -> str:

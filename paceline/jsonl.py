@@ -2,18 +2,21 @@
 
 A name whose bytes aren't UTF-8 holds lone surrogates, which no UTF-8 file can. Such a line, and only such a line, is
 written in ASCII with `\\u` escapes: the file stays valid UTF-8, readable where names are, and Python reads back the
-very same `str`.
+very same `str`. So is a line with characters that some readers take for line ends, or terminals for commands.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, BinaryIO
 
 _COMPACT = (",", ":")
+_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters that JSON lets through, line ends of Unicode (Node.js ends lines there), marks of direction."""
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
@@ -35,8 +38,13 @@ def encode_pretty(value: Mapping[str, Any]) -> bytes:
 
 
 def quote(text: str) -> str:
-    """Return a JSON string literal, in characters; in ASCII if `text` can't be encoded."""
-    return encode_basestring(text) if text.isascii() or _encodable(text) else encode_basestring_ascii(text)
+    """Return a JSON string literal, in characters; in ASCII if `text` can't be encoded, or isn't harmless."""
+    return encode_basestring(text) if _encodable(text) and is_harmless(text) else encode_basestring_ascii(text)
+
+
+def is_harmless(text: str) -> bool:
+    """Tell whether JSON without escapes of its own is one line for every reader, and no command to any terminal."""
+    return not _HARMFUL.search(text)
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -55,9 +63,11 @@ def read(stream: BinaryIO) -> Iterator[dict[str, Any]]:
 def _dump(value: object) -> bytes:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=_COMPACT)
-        return text.encode()
+        if is_harmless(text):
+            return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=_COMPACT).encode()
+        pass
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=_COMPACT).encode()
 
 
 def _encodable(text: str) -> bool:

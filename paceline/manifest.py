@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import BinaryIO, Self
@@ -196,10 +197,11 @@ def parse_row(line: bytes) -> ManifestRow:
 
 
 def _planned_lines(submission: PlannedSubmission, name: str) -> bytes:
-    try:
-        return _format(submission, name, encode_basestring).encode()
-    except UnicodeEncodeError:  # rare, and dear to look for in every name
-        return _format(submission, name, jsonl.quote).encode()
+    with suppress(UnicodeEncodeError):  # rare, and dear to look for in every name
+        text = _format(submission, name, encode_basestring)
+        if jsonl.is_harmless(text):
+            return text.encode()
+    return _format(submission, name, jsonl.quote).encode()
 
 
 def _format(submission: PlannedSubmission, name: str, quote: Callable[[str], str]) -> str:

@@ -6,6 +6,7 @@ import sys
 
 from celery import Celery
 
+from config.logs import printable
 from config.messages import make_app
 from config.settings import load_settings
 from paceline.errors import PacelineError
@@ -15,7 +16,9 @@ def _build() -> Celery:
     try:
         return make_app(load_settings())
     except PacelineError as error:
-        sys.exit(f"paceline: {error}")  # Celery imports this module; a traceback would bury the one line that helps
+        sys.exit(
+            f"paceline: {printable(str(error))}"
+        )  # Celery imports this module; a traceback would bury the one line that helps
 
 
 app = _build()

@@ -8,6 +8,7 @@ from typing import Any
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
+from config.connections import mask_of
 from config.logs import setup_logging as set_up
 from worker.rescue import Rescuer
 from worker.runtime import runtime
@@ -22,7 +23,7 @@ _rescuers: list[Rescuer] = []
 def use_our_logging(**_: Any) -> None:
     """Log our way; having a receiver at all keeps Celery from setting up its own."""
     settings = runtime().services.settings
-    set_up(settings.log_level, settings.log_format, key_envs=[one.key_env for one in settings.accounts.values()])
+    set_up(settings.log_level, settings.log_format, mask=mask_of(settings))
 
 
 @worker_ready.connect

@@ -29,11 +29,16 @@ from paceline.errors import (
     Throttled,
     Unavailable,
 )
+from paceline.providers.echoes import hide_echo
+from paceline.providers.weight import heavier_than
 
 EXCERPT_CHARACTERS = 300
 NESTED_MOST = 200
 """How deep an answer's JSON may nest. The parser takes nearly 1,000 levels, but what writes results down spends up to
 two frames a level, on top of Celery's own; a few dozen levels would be odd already."""
+PARSED_TIMES = 2
+"""How much memory text and values of an answer may take, in caps: a text of plain ASCII takes its bytes twice."""
+LEAST_PARSED_BYTES = 4_000_000
 MOVED = frozenset({301, 307, 308})
 """Redirects that say "send this very request elsewhere": nothing was done. 302 and 303 may also follow a success."""
 UNCLEAR = frozenset({408, 409})
@@ -70,11 +75,13 @@ class Gatherer:
     """Collects an answer's body up to `cap_bytes`, both as sent and as unpacked.
 
     `encoding` is the Content-Encoding header. We ask for `identity`; gzip and deflate that come anyway are unpacked
-    step by step, so that a bomb is noticed at the cap. Raises `Unreadable` for any other encoding.
+    step by step, so that a bomb is noticed at the cap. `secret` is hidden wherever the body has it. Raises `Unreadable`
+    for any other encoding.
     """
 
-    def __init__(self, cap_bytes: int, encoding: str = "") -> None:
+    def __init__(self, cap_bytes: int, encoding: str = "", secret: str = "") -> None:
         self._cap = cap_bytes
+        self._secret = secret
         self._arrived = 0
         self._body = bytearray()
         self._unpacker = _unpacker(encoding.strip().lower())
@@ -101,7 +108,8 @@ class Gatherer:
     def json(self) -> Any:
         """Parse what was gathered, which is forgotten. Empty: None. NaN and infinities: None in their place.
 
-        Raises `TooLarge` for more than `NESTED_MOST` levels: one such run must not hide the others of a list.
+        Raises `TooLarge` for more than `NESTED_MOST` levels, or what would take more memory than `PARSED_TIMES` the
+        cap: one such run must not hide the others of a list.
         """
         if self._unpacker is not None and not (self._unpacker.eof or not self._arrived):
             raise Unreadable("compression ends early")
@@ -121,7 +129,9 @@ class Gatherer:
     def _text(self) -> str:
         # The bytes go before the parser runs: at 100 MB a third copy is what would break a worker's memory limit.
         try:
-            return self._body.decode("utf-8-sig")
+            if heavier_than(max(PARSED_TIMES * self._cap, LEAST_PARSED_BYTES), self._body):
+                raise TooLarge("too many values")
+            return hide_echo(self._body, self._secret).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise Unreadable("not UTF-8") from error
         finally:

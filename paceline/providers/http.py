@@ -53,9 +53,11 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 Params = Sequence[tuple[str, str]]
+Gate = Callable[[], None]
 
 ERROR_BYTES = 64 * 1024
 """How much of an error's body is looked at; the status line alone decides what it means."""
+ACCEPTED_BYTES = 1_000_000  # a write's answer names the run and holds no results, and many come at once
 SLICE_BYTES = 256 * 1024
 """A body that is in memory is handed over in such slices, so that its deadline is looked at in between."""
 KEEP_ALIVE_S = 30.0
@@ -131,7 +133,7 @@ class Http:
         body: bytes | Body,
         content_type: str,
         deadline_s: float,
-        gate: Callable[[], None],
+        gate: Gate,
         params: Params = (),
     ) -> Answer:
         """Send a write, once. Return its 2xx answer, whose value is JSON or None.
@@ -141,7 +143,8 @@ class Http:
         `FileProblem` that iterating the body raised, if it surely cut the request short.
         """
         line = _Line(self._transport())
-        exchange = _Exchange(line, Deadline(deadline_s, self._clock), gate)
+        cap_bytes = min(self._policy.answer_bytes, ACCEPTED_BYTES)
+        exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate)
         chunks = exchange.send(body)
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
         try:
@@ -199,7 +202,7 @@ class Http:
         if line is None:
             line = self._kept.line = _Line(self._transport())
             self._lines.add(line)
-        exchange = _Exchange(line, deadline)
+        exchange = _Exchange(line, deadline, self._policy.answer_bytes)
         whole = False
         try:
             response = self._carry(method, path, params, exchange, {}, None)
@@ -252,11 +255,11 @@ class Http:
         encoding = headers.get("content-encoding", "")
         if 200 <= status < 300:
             return _Response(
-                status, _value(response, exchange, Gatherer(self._policy.answer_bytes, encoding)), "", wait_s
+                status, _value(response, exchange, Gatherer(exchange.cap_bytes, encoding, key)), "", wait_s
             )
         value = None
         with contextlib.suppress(*_FOREIGN, Unreadable, DeadlinePassed):  # the status has arrived, and is what counts
-            value = _value(response, exchange, Gatherer(ERROR_BYTES, encoding))
+            value = _value(response, exchange, Gatherer(ERROR_BYTES, encoding, key))
         return _Response(status, value, excerpt(value, key), wait_s)
 
     def _timeouts(self, deadline: Deadline) -> dict[str, float | None]:
@@ -311,12 +314,13 @@ class _Exchange:
     """How far one request has got.
 
     `connected`: over a new connection; `began`: the first byte may have left; `body_sent`: every byte of the body was
-    handed to the connection; `status`: that of the answer, None before its head arrived.
+    handed to the connection; `status`: that of the answer, None before its head arrived. `cap_bytes` is the answer's.
     """
 
-    def __init__(self, line: _Line, deadline: Deadline, gate: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, line: _Line, deadline: Deadline, cap_bytes: int, gate: Gate = lambda: None) -> None:
         self.line = line
         self.deadline = deadline
+        self.cap_bytes = cap_bytes
         self.connected = self.began = self.body_sent = False
         self.status: int | None = None
         self._gate = gate

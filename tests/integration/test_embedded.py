@@ -352,7 +352,7 @@ def test_a_file_cut_off_at_its_end_costs_its_last_record_only(home: Path) -> Non
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ConfigError, match=r"/file/home can't be made \(Not a directory\); set PACELINE_HOME"):
+    with pytest.raises(ConfigError, match=r"/file can't be made \(File exists\); set PACELINE_HOME"):
         EmbeddedServer(tmp_path / "file" / "home").start()
 
 

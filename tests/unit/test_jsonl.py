@@ -44,6 +44,15 @@ def test_only_a_line_that_needs_it_is_escaped() -> None:
     assert jsonl.encode({"path": os.fsdecode(b"\xe9")}) == b'{"path":"\\udce9"}'
 
 
+@pytest.mark.parametrize("odd", ["\x7f", "\x85", "\x9b31m", "\u2028", "\u2029", "\u202e", "\u2066"])
+def test_what_ends_lines_or_commands_terminals_elsewhere_is_escaped(odd: str) -> None:
+    line = jsonl.encode({"path": f"é{odd}"})
+
+    assert line.isascii()
+    assert jsonl.quote(f"é{odd}").isascii()
+    assert jsonl.decode(line) == {"path": f"é{odd}"}
+
+
 def test_numbers_json_has_no_word_for_become_null() -> None:
     assert jsonl.encode({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -float("inf")}}) == (
         b'{"a":null,"b":[null,1.5],"c":{"d":null}}'

@@ -6,12 +6,14 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.logs import JsonFormatter, TextFormatter, printable, setup_logging
+from config.masking import Mask
 
 Writer = Callable[..., io.StringIO]
 
@@ -108,7 +110,7 @@ def test_a_key_is_masked_wherever_it_turns_up(
     monkeypatch: pytest.MonkeyPatch, kind: type[TextFormatter] | type[JsonFormatter]
 ) -> None:
     monkeypatch.setenv("SOME_KEY", CANARY)
-    formatter = kind(["SOME_KEY"])
+    formatter = kind(Mask(["SOME_KEY"]))
 
     lines = [failing(formatter, f"Bearer {CANARY}"), formatter.format(record(CANARY, header=f"Bearer {CANARY}"))]
 
@@ -144,3 +146,20 @@ def test_setting_up_twice_logs_once(logging_to: Writer) -> None:
     logging.getLogger("paceline").info("once")
 
     assert stream.getvalue().count("once") == 1
+
+
+def test_a_secret_is_masked_in_every_way_that_a_line_may_write_it() -> None:
+    secret = 'sk-"canary/5f2e9c\\+x'
+    mask = Mask(passwords=[secret])
+
+    lines = [
+        formatter(mask).format(record(f"at {secret}", fact=f"at {secret}"))
+        for formatter in (TextFormatter, JsonFormatter)
+    ]
+    lines.append(TextFormatter(mask).format(record("e", url=f"redis://:{quote(secret, safe='')}@host/0")))
+
+    assert all("canary" not in line and "[password]" in line for line in lines)
+
+
+def test_a_short_value_is_left_as_it_hides_half_of_every_line() -> None:
+    assert Mask(passwords=["a"])("a line") == "a line"

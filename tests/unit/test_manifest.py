@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from paceline import jsonl
 from paceline.chunking import chunk
 from paceline.errors import SinkError
 from paceline.manifest import ManifestBusy, ManifestRow, ManifestWriter, last_path, planned_files, read_manifest
@@ -186,3 +187,13 @@ def test_skipped_files_at_the_end_of_the_listing_are_not_listed_again(tmp_path: 
         offset = manifest.flush()
 
     assert last_path(path, offset) == "b"
+
+
+@pytest.mark.parametrize("name", ["é.txt", "line\u2028end.txt", "\x9b31m.txt", os.fsdecode(b"caf\xe9.txt")])
+def test_a_path_is_written_as_records_write_it(tmp_path: Path, name: str) -> None:
+    path = str(tmp_path / "manifest.jsonl")
+    with ManifestWriter(path, BATCH) as writer:
+        writer.write(submission(1, name))
+        writer.flush()
+
+    assert jsonl.encode({"path": name})[:-1] in Path(path).read_bytes()  # final files are made by comparing bytes

@@ -325,6 +325,30 @@ def test_a_redis_address_that_is_none_is_refused_unseen(refusal: Refusal, addres
     )
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"redis://me:a/{CANARY}@host:6379/0",  # the rest of the password stands where the database does
+        f"redis://me:{CANARY}/b@host:6379/0",  # its beginning where the port does
+        f"redis://host:6379/{CANARY}",
+        f"redis://host:{CANARY}/0",
+        f"redis://:a@b#{CANARY}@host/0",
+        f"redis://[{CANARY}]:6379/0",
+        f"redis://host:6379/0?password={CANARY}",
+        f"unix:///run/redis.sock?db=1&password={CANARY}",
+    ],
+)
+def test_a_password_in_the_wrong_place_of_an_address_is_refused_unseen(refusal: Refusal, address: str) -> None:
+    assert refusal(PACELINE_REDIS_URL=address).startswith("PACELINE_REDIS_URL (environment): ")
+
+
+def test_a_password_of_odd_characters_is_taken_where_it_is_written_in_percent(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, PACELINE_REDIS_URL="redis://me:a%2Fb%23c@host:6379/0")
+
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://me:a%2Fb%23c@host:6379/0"
+
+
 # --- the file itself
 
 
