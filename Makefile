@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCKS := requirements/demo.txt requirements/dev.txt
 
-.PHONY: help setup demo test check fix bench docs lock clean
+.PHONY: help setup demo test soak check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
+	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
 	@echo 'make bench   measure, and print tables'
@@ -23,6 +24,9 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak --kills 200 $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

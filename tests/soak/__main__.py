@@ -19,7 +19,7 @@ from tests.soak.round import LIMIT, carry_out
 @click.command()
 @click.option("--seed", type=int, default=None, help="Of the plan; default: another one each time. It is printed.")
 @click.option("--kills", "wanted", type=click.IntRange(1), default=200, show_default=True)
-@click.option("--kills-per-round", "per_round", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--kills-per-round", "per_round", type=click.IntRange(1), default=70, show_default=True)
 @click.option("--submissions", type=click.IntRange(1), default=200, show_default=True, help="In one round.")
 @click.option("--first-round", type=click.IntRange(1), default=1, help="To do one round of a seed again.")
 @click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Default: one after the other.")

@@ -134,4 +134,6 @@ def _kill(dice: random.Random) -> Kill:
         point = Point.WHILE
         victims = {Victim.SENDER: 2, Victim.REST: 3, Victim.EVERYTHING: 2, Victim.REDIS: 3, Victim.COMMAND: 3}
     victim = dice.choices(list(victims), list(victims.values()))[0]
-    return Kill(victim, point, dice.uniform(0.2, 2.0), dice.randrange(1_000))
+    if victim is Victim.STOPPED:
+        point = Point.DEEP  # what is in the sockets arrives in any case; something has to be left for later
+    return Kill(victim, point, dice.uniform(0.2, 1.5), dice.randrange(1_000))

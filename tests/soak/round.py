@@ -32,7 +32,7 @@ LIMITS = {"add": f"{LIMIT}/{WINDOW_S:g}s", "get": f"80/{WINDOW_S:g}s", "list": f
 STOP_S = 11.0
 """Longer than a lease (5 s), the settling time (2 s) and the two looks behind it: another one has sent it by then."""
 
-REACH_S = 6.0
+REACH_S = 5.0
 """For an upload to come to the point where a kill is due; then it is killed without."""
 
 LOOK_S = 0.02
