@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.soak.checker import Ending
+from tests.soak.checker import STOPPED, Ending
 from tests.soak.plan import Mode
 from tests.soak.processes import TcpRedis, named
 from tests.support.command import Paceline
@@ -63,11 +63,16 @@ class Commands:
             self._start_unless_running("up")
 
     def finish(self) -> None:
-        """Run to the end, however often it has to be started. Raises `AssertionError` if it takes too long."""
+        """Run until a command has nothing left to do, however often it asks for the same command again.
+
+        Raises `AssertionError` if it takes too long.
+        """
         deadline = time.monotonic() + LONGEST_S
-        while not (self.complete and self._ended_well()):
-            self._collect()
+        self._collect()
+        before = len(self.endings)
+        while not any(end.verb == "run" and end.code != STOPPED for end in self.endings[before:]):
             self._start_unless_running("run")
+            self._collect()
             assert time.monotonic() < deadline, f"the batch isn't complete after {LONGEST_S:g} quiet seconds"
             time.sleep(0.1)
         for process in self._running.values():
@@ -83,10 +88,6 @@ class Commands:
     def tracebacks(self) -> list[str]:
         """Name the commands that ended with a traceback of Python's."""
         return [path.name for path in sorted(self._said.iterdir()) if b"Traceback" in path.read_bytes()]
-
-    def _ended_well(self) -> bool:
-        self._collect()
-        return bool(self.endings) and self.endings[-1].verb == "run" and self.endings[-1].code in (0, 1)
 
     def _start_unless_running(self, verb: str) -> None:
         if verb in self._running:

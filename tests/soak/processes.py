@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -21,6 +22,9 @@ from tests.support.server import free_port
 
 START_S = 30.0
 
+_OURS = re.compile(r"cli\.(main|supervisor)|config/watcher\.py|(valkey|redis)-server")
+"""What may be killed for naming a round's home. A person's `tail -f` of its log may not."""
+
 
 def named(home: Path) -> dict[str, int]:
     """Return the live processes that the pid files of a home name and that are its own, by name."""
@@ -31,7 +35,7 @@ def all_of(home: Path) -> list[int]:
     """Return every live process of a home, those without a pid file too; whoever restarts others comes first."""
     found = named(home)
     first = [pid for name, pid in found.items() if not name.startswith(("worker-", "redis"))]
-    rest = [*found.values(), *(int(text.partition(" ")[0]) for text in processes_of(home))]
+    rest = [*found.values(), *(int(text.partition(" ")[0]) for text in processes_of(home) if _OURS.search(text))]
     return [pid for pid in dict.fromkeys([*first, *rest]) if pid != os.getpid()]
 
 

@@ -241,16 +241,20 @@ def gather(
         batch=batch,
         requests=requests,
         runs=runs,
-        manifest=read_lines(out / "manifest.jsonl"),
+        manifest=_lines(out / "manifest.jsonl"),
         journal=journal,
-        results=read_lines(out / "results.jsonl"),
-        files=read_lines(out / "files.jsonl"),
-        failures=read_lines(out / "failures.jsonl"),
+        results=_lines(out / "results.jsonl"),
+        files=_lines(out / "files.jsonl"),
+        failures=_lines(out / "failures.jsonl"),
         digests=digests,
         endings=commands.endings,
         limit=LIMIT,
         window_s=WINDOW_S,
     )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return read_lines(path) if path.exists() else []
 
 
 def _list_runs(sandbox: Sandbox, key: str) -> list[dict[str, Any]]:
