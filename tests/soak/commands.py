@@ -15,6 +15,7 @@ from tests.support.command import Paceline
 
 SETTINGS = {
     "workers": "2",
+    "settle_seconds": "3",
     "upload_base_seconds": "4",
     "upload_bytes_per_second": "20000000",
     "lease_extra_seconds": "1",

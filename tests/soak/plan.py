@@ -62,15 +62,16 @@ FAULTS = (
     "status@add:code=429,retry_after=1,p=0.01",
     "drop_before@add:p=0.02",
     "reset_at@add:fraction=0.5,p=0.02",
-    "accept_then_status@add:code=502,p=0.02",
-    "accept_then_drop@add:p=0.02",
-    "accept_then_reset@add:p=0.02",
-    "accept_then_truncate@add:p=0.01",
-    "accept_then_html@add:p=0.01",
+    "accept_then_status@add:code=502,p=0.04",
+    "accept_then_drop@add:p=0.04",
+    "accept_then_reset@add:p=0.04",
+    "accept_then_truncate@add:p=0.04",
+    "accept_then_html@add:p=0.04",
     "delay@add:seconds=0.5,p=0.05",
     "status@list:code=503,p=0.05",
     "list_malformed@list:how=truncated,p=0.03",
-    "list_lag@list:seconds=1,p=0.1",  # shorter than the settling time: else absence could be proven wrongly
+    # Longer than the first look takes to come, which therefore proves nothing; half of the settling time.
+    "list_lag@list:seconds=1.5,p=0.7",
     "fail_runs@add:p=0.05",
 )
 """What the provider may do meanwhile. Each round has some of them."""

@@ -30,7 +30,7 @@ LIMITS = {"add": f"{LIMIT}/{WINDOW_S:g}s", "get": f"80/{WINDOW_S:g}s", "list": f
 """All have one window, which is also how long they stay closed after a configured Redis has restarted."""
 
 STOP_S = 11.0
-"""Longer than a lease (5 s), the settling time (2 s) and the two looks behind it: another one has sent it by then."""
+"""Longer than a lease (5 s), the settling time (3 s) and the two looks behind it: another one has sent it by then."""
 
 REACH_S = 5.0
 """For an upload to come to the point where a kill is due; then it is killed without."""
