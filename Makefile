@@ -5,12 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCKS := requirements/demo.txt requirements/dev.txt
 
-.PHONY: help setup demo test prove check fix bench docs lock clean
+.PHONY: help setup demo test prove soak mutants check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
+	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
 	@echo 'make bench   measure, and print tables'
@@ -27,6 +28,9 @@ test: .venv/.dev
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove
+
+soak: .venv/.dev
+	$(BIN)/python -m tests.soak --kills 200 $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
