@@ -30,6 +30,8 @@ def command(out: str, as_json: bool) -> None:
 
     Needs the folder's batch.json and manifest.jsonl. What has its record there is restored; after anything else the
     provider is asked, by the workers of the next `paceline run`, before it is sent again. Sends and pays nothing.
+
+    Only if no other Redis has the batch: two ledgers that don't know of each other would both send what is left.
     """
     settings = load_settings()
     folder = str(Path(out).expanduser().absolute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from paceline.verifying.whole import Subject, Verdict, verify
 from paceline.views import BatchView
 
 SHOWN = 50
+CHECKED = ("manifest_rows", "skipped", "submissions", "files", "runs", "records", "file_records", "digests", "open")
+"""What is counted, in the order of `--json`; `open` is what of it is under way."""
+
 TRIES = 3
 PAUSE_S = 1.0
 
@@ -52,8 +56,7 @@ def command(batch: str, digests: bool, without_ledger: bool, as_json: bool) -> i
     """
     settings = load_settings()
     shown = _Shown()
-    with reading(settings) as services:
-        used = None if without_ledger else services
+    with nullcontext() if without_ledger else reading(settings) as used:
         found = _find(settings, used, batch)
         findings = Findings(shown.take)
         if not without_ledger and found.view is None:
@@ -62,9 +65,10 @@ def command(batch: str, digests: bool, without_ledger: bool, as_json: bool) -> i
         verdict = verify(subject, used.views if used and found.view else None, findings)
     if as_json:
         everything = [one.as_dict() for one in shown.differences]
-        print_json({"batch": found.batch, "checked": dict(findings.checked), "differences": everything})
+        checked = {name: findings.checked[name] for name in CHECKED}
+        print_json({"batch": found.batch, "checked": checked, "differences": everything})
     else:
-        _print(found.batch, findings, verdict, shown)
+        _print(subject, findings, verdict, shown)
     return _exit(findings, verdict)
 
 
@@ -204,7 +208,7 @@ def _exit(findings: Findings, verdict: Verdict) -> Exit:
     return Exit.DONE if verdict.ended and not verdict.open else Exit.RUNNING
 
 
-def _print(batch: str, findings: Findings, verdict: Verdict, shown: _Shown) -> None:
+def _print(subject: Subject, findings: Findings, verdict: Verdict, shown: _Shown) -> None:
     differences = shown.differences
     for one in differences[:SHOWN]:
         click.echo(printable(_line(one)))
@@ -213,11 +217,16 @@ def _print(batch: str, findings: Findings, verdict: Verdict, shown: _Shown) -> N
     if differences:
         click.echo()
     count = findings.checked
-    click.echo(f"Batch {batch}: {'nothing differs' if not differences else f'{len(differences):,} differences'}")
+    click.echo(
+        f"Batch {subject.batch}: {'nothing differs' if not differences else f'{len(differences):,} differences'}"
+    )
     fields = [
         ("manifest", f"{count['manifest_rows']:,} rows · {count['skipped']:,} left out"),
         ("submissions", f"{count['submissions']:,} with {count['files']:,} files"),
-        ("runs", f"{count['runs']:,} at the provider"),
+        (
+            "runs",
+            f"{count['runs']:,} at the provider" if subject.find else "not checked: this provider can't list them",
+        ),
         ("records", f"{count['records']:,} of submissions · {count['file_records']:,} of files"),
     ]
     if count["digests"]:
@@ -232,5 +241,9 @@ def _print(batch: str, findings: Findings, verdict: Verdict, shown: _Shown) -> N
 
 def _line(one: Difference) -> str:
     sides: list[tuple[str, Any]] = [("expected", one.expected), ("found", one.found)]
-    said = ", ".join(f"{word} {value}" for word, value in sides if value is not None)
+    said = ", ".join(f"{word} {_value(value)}" for word, value in sides if value is not None)
     return "  ".join(word for word in (one.kind.value, one.submission, one.path, said) if word)
+
+
+def _value(value: Any) -> str:
+    return " ".join(f"{name}={fact}" for name, fact in value.items()) if isinstance(value, dict) else str(value)

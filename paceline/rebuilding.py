@@ -7,7 +7,7 @@ Killed at any moment, the same call goes on; until it is through, the batch is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,9 +139,14 @@ class _Leavings:
         """Give the submissions in order, each with what stands of it; None where that isn't whole, or nowhere."""
         final = [Committed(place, batch) for place in self._spec.to if is_committed(place, batch)]
         for planned in PlanReader(manifest, batch, listed.manifest_bytes if listed else None):
-            found = [self._part(sink, planned) for sink in self._sinks]
-            found += [_checked(one.part(planned.submission.index), planned, self._spec) for one in final]
-            yield planned, next((part for part in found if part is not None), None)
+            yield planned, next((part for part in self._candidates(planned, final) if part is not None), None)
+
+    def _candidates(self, planned: Planned, final: Sequence[Committed]) -> Iterator[Part | None]:
+        """Give what each place has of a submission, parts first: they are read only until one is whole."""
+        for sink in self._sinks:
+            yield self._part(sink, planned)
+        for one in final:
+            yield _checked(one.part(planned.submission.index), planned, self._spec)
 
     def complete(self, part: Part) -> None:
         """Write a part to the destinations where it is missing: exported means that each of them has it."""

@@ -14,6 +14,7 @@ import pytest
 
 from paceline.batch_file import read_batch_file
 from paceline.errors import LedgerLost, SinkError, UnknownBatch, UsageError
+from paceline.lifecycle import Verb, allows
 from paceline.manifest import ManifestWriter, read_manifest
 from paceline.model import (
     EndpointClass,
@@ -52,6 +53,8 @@ def finish(scene: Scene, submissions: int = 6) -> None:
     assert [record["submission"] for record in records] == [submission_id(scene.id, n + 1) for n in range(submissions)]
     paths = [json.loads(line)["path"] for line in (scene.out / "files.jsonl").read_bytes().splitlines()]
     assert sorted(paths) == sorted(path.name for path in (scene.folder / "source").iterdir())
+    for row in scene.world.views.journal(scene.id):
+        assert allows(Verb(row["verb"]), State(row["from"]) if row["from"] else None, State(row["to"])), row
 
 
 def slow_start(scene: Scene, sent: int, done: int) -> None:
