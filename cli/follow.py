@@ -25,8 +25,8 @@ from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
+from paceline.desk import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
-from paceline.ledger import BY_PERSON
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State

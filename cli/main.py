@@ -28,6 +28,8 @@ VERBS = {
     "limits": ("cli.limits", "Show the pace: allowed, learned, used, next free slot."),
     "doctor": ("cli.doctor", "Check settings, Redis, keys and agents."),
     "resolve": ("cli.resolve", "Decide on a held submission."),
+    "verify": ("cli.verify", "Hold manifest, ledger, provider and output against each other."),
+    "rebuild": ("cli.rebuild", "Make the ledger of a batch anew after Redis was lost."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),
     "resume": ("cli.resume", "Let a paused account or batch go on."),
     "up": ("cli.up", "Start Redis and workers in the background."),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from cli.lost import rebuild_command
 from cli.pause import one_of
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.messages import Messenger, make_app
 from config.settings import load_settings
+from paceline.errors import LedgerLost
 
 
 @click.command("resume")
@@ -27,6 +29,8 @@ def command(batch: str | None, account: str | None) -> None:
         batch_id, word = "", ""
         if batch is not None:
             found = pick_batch(services.views, batch)
+            if found.rebuilding:
+                raise LedgerLost(f"batch {found.id} isn't rebuilt yet; go on with: {rebuild_command(found.manifest)}")
             account_name, batch_id, word = found.account, found.id, f"Batch {found.id}"
         else:
             account_name = settings.account(account or "").name

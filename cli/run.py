@@ -14,13 +14,14 @@ import click
 
 from cli.exits import Exit, exit_of_summary
 from cli.follow import Ending, Interrupted, follow
+from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command
 from cli.output import print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target, target_options, to_option
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
-from paceline.errors import AccessDenied, ConfigError, NoCredit, NothingToDo, UsageError
+from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, NothingToDo, UsageError
 from paceline.formats import note_format
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
@@ -56,8 +57,8 @@ def command(
         batch = find_known(target, services)
         if batch is not None and batch.closed:
             return _already(services, batch, as_json)
-        prepare(target, services, batch)
-        ending = follow(target, services, interrupted)
+        with noticing_loss(prepare(target, services, batch)):
+            ending = follow(target, services, interrupted)
     if as_json:
         click.echo(json.dumps(ending.summary, indent=2))
     _say_how_it_ended(ending, plain=not as_json)
@@ -65,8 +66,13 @@ def command(
 
 
 def find_known(target: Target, services: Services) -> BatchView | None:
-    """Return the batch if the ledger knows it. Raises `ConfigError` if it was begun at another address."""
+    """Return the batch if the ledger knows it.
+
+    Raises `ConfigError` if it was begun at another address, `LedgerLost` if its rebuilding was interrupted.
+    """
     batch = services.views.find_batch(target.spec.batch_id())
+    if batch is not None and batch.rebuilding:
+        raise LedgerLost(f"batch {batch.id} isn't rebuilt yet; go on with: {rebuild_command(batch.manifest)}")
     if batch is not None and batch.address != target.spec.address:
         raise ConfigError(
             f"batch {batch.id} was begun at {batch.address}, this command says {target.spec.address}; correct"
@@ -86,7 +92,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target, services)
-    refuse_two_addresses(target, services)
+    refuse_two_addresses(target.account.name, target.spec.address, services)
     check_agent(target, services)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
@@ -100,17 +106,17 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     return opened
 
 
-def refuse_two_addresses(target: Target, services: Services) -> None:
+def refuse_two_addresses(account: str, address: str, services: Services) -> None:
     """Refuse to move an account while a batch of it is under way at another address. Raises `ConfigError`."""
-    known = services.views.account(target.account.name).address
-    if known in ("", target.spec.address):
+    known = services.views.account(account).address
+    if known in ("", address):
         return
     for batch_id in services.views.batch_ids():
         other = services.views.find_batch(batch_id)
-        if other and other.account == target.account.name and not other.closed and other.address != target.spec.address:
+        if other and other.account == account and not other.closed and other.address != address:
             raise ConfigError(
-                f"batch {other.id} of account {target.account.name} is under way at {other.address}; finish it first,"
-                f" or use another account name (or another PACELINE_HOME) for {target.spec.address}"
+                f"batch {other.id} of account {account} is under way at {other.address}; finish it first,"
+                f" or use another account name (or another PACELINE_HOME) for {address}"
             )
 
 
@@ -129,9 +135,15 @@ def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
                 f" {other.source!r}, {other.files_per_run} files a run; repeat its options to go on with it, or choose"
                 " another --to for a new batch"
             )
+    if can_be_rebuilt(folder, target.spec.batch_id()):
+        raise UsageError(
+            f"{folder!r} holds this batch, which this ledger doesn't know: it was made with another PACELINE_HOME or"
+            f" PACELINE_REDIS_URL, so use that one; if its Redis is lost: {rebuild_command(target.manifest)}"
+        )
     raise UsageError(
         f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
-        f" PACELINE_REDIS_URL; use that one, or choose another --to to pay for {target.source.location!r} again"
+        " PACELINE_REDIS_URL, or with other options; use those (if that Redis is lost, `paceline rebuild OUT` makes its"
+        f" ledger anew), or choose another --to to pay for {target.source.location!r} again"
     )
 
 

@@ -11,6 +11,7 @@ import click
 from cli.exits import Exit, exit_of_summary
 from cli.follow import title, waiting_for
 from cli.listing import all_batches
+from cli.lost import noticing_loss
 from cli.output import print_columns, print_fields, print_json
 from cli.progress import Moment, duration, in_flight, open_progress, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
@@ -57,7 +58,8 @@ def command(batch: str | None, watch: bool, as_json: bool) -> int:
             return Exit.DONE
         found = pick_batch(services.views, batch) if batch is not None else _only_open_one(services)
         if watch:
-            _watch(services, found.id)
+            with noticing_loss(found):
+                _watch(services, found.id)
         return _show_one(services, services.views.batch(found.id), as_json)
 
 

@@ -10,6 +10,7 @@ import click
 from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
+from cli.lost import noticing_loss
 from cli.output import print_json
 from cli.run import find_known, prepare
 from cli.session import session
@@ -58,9 +59,9 @@ def command(
         if known is not None and known.closed:
             click.echo(f"Batch {known.id} is complete already; nothing was sent, nothing was paid.", err=True)
         else:
-            prepare(target, services, known)
-            _make_sure_of_workers(target, services)
-            code = _plan(target, services, interrupted)
+            with noticing_loss(prepare(target, services, known)):
+                _make_sure_of_workers(target, services)
+                code = _plan(target, services, interrupted)
         _report(target, services, code, as_json=as_json)
     return code
 

@@ -17,6 +17,7 @@ from docs.blocks import put
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
 from paceline.model import BatchState, Outcome, SkipReason, State
+from paceline.verifying.findings import Kind
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,6 +79,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "skip-reasons": lambda: words(SkipReason, head="reason"),
         "batch-states": lambda: words(BatchState, head="state"),
     },
+    "docs/operations.md": {"differences": lambda: words(Kind, head="kind")},
     "docs/cli.md": {"verbs": verbs_help},
 }
 """Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""

@@ -25,6 +25,7 @@
     ├── LedgerError
     │   ├── UnknownBatch
     │   ├── UnknownSubmission
+    │   ├── LedgerLost          a batch that was begun is not in the ledger any more      exit 6
     │   └── UnsafeRedis         persistence or eviction could lose paid work
     └── SinkError               a destination can't be written
         └── SinkBusy            another process is committing to it
@@ -169,6 +170,10 @@ class UnknownBatch(LedgerError):
 
 class UnknownSubmission(LedgerError):
     """No submission of that id."""
+
+
+class LedgerLost(LedgerError):
+    """A batch that was begun is not in the ledger any more."""
 
 
 class UnsafeRedis(LedgerError):

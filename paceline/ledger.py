@@ -15,6 +15,7 @@ from typing import Any
 from redis import Redis
 
 from paceline import redis_keys as keys
+from paceline.desk import Desk
 from paceline.errors import UnknownBatch
 from paceline.lifecycle import Verb
 from paceline.limiter import PacePolicy
@@ -35,34 +36,38 @@ from paceline.model import (
     submission_id,
 )
 from paceline.packing import pack_files
-from paceline.replies import Begun, Due, DueRun, Duplicate, Ending, Lost, Moved, Paused, Released, Wait
+from paceline.replies import Begun, Due, DueRun, Duplicate, Ending, Lost, Moved, Paused, Released, Restored, Wait
 from paceline.scripts import Arg, Scripts
 
 BY_PERSON = "by_person"
 """The reason of a pause that a person asked for."""
 
+_PATHS = ("utf-8", "surrogateescape")
+"""How paths, which may hold any bytes, stand in Redis."""
 
 EXPORT_LEASE_S = 30.0
 """A finished submission whose export isn't recorded after this long is exported again."""
 
 
-class Ledger:
+class Ledger(Desk):
     """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
 
     def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy) -> None:
-        self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
-        self._scripts = scripts
+        super().__init__(redis, scripts)
         self._pace = pace
         self.place = lru_cache(maxsize=4096)(self._look_up_place)
 
     # -- planning ---------------------------------------------------------------------------------------------------
 
-    def open_batch(self, spec: BatchSpec, *, manifest: str) -> bool:
-        """Register a batch; return False if it was known (then nothing changes)."""
+    def open_batch(self, spec: BatchSpec, *, manifest: str, rebuilding: str = "") -> bool:
+        """Register a batch; return False if it was known (then nothing changes).
+
+        `rebuilding` registers it paused, with this message, and not to be planned by anybody else, until `rebuilt`.
+        """
         batch = spec.batch_id()
         facts: dict[str, Arg] = {
             "name": spec.name,
-            "source": spec.source.encode("utf-8", "surrogateescape"),
+            "source": spec.source.encode(*_PATHS),
             "account": spec.account,
             "provider": spec.provider,
             "agent": spec.agent,
@@ -71,9 +76,11 @@ class Ledger:
             "files_per_run": spec.files_per_run,
             "options": json.dumps(dict(spec.options)),
             "priority": spec.priority,
-            "manifest": manifest.encode("utf-8", "surrogateescape"),
+            "manifest": manifest.encode(*_PATHS),
             "total": 0,
         }
+        if rebuilding:
+            facts |= {"rebuilding": 1, "paused": "rebuilding", "paused_message": rebuilding.encode(*_PATHS)}
         args: list[Arg] = [batch, spec.account, spec.address]
         for name, value in facts.items():
             args += [name, value]
@@ -84,24 +91,56 @@ class Ledger:
         )
 
     def plan(
-        self, batch: str, planned: PlannedSubmission, *, manifest_bytes: int, skipped: int = 0, in_doubt: bool = False
+        self,
+        batch: str,
+        planned: PlannedSubmission,
+        *,
+        manifest_bytes: int,
+        skipped: int = 0,
+        in_doubt: bool = False,
+        sending_s: float = 0.0,
     ) -> Moved | Lost:
         """Register a submission; `Lost` if it was known. `manifest_bytes` is the manifest's length up to and with it,
         `skipped` the number of skipped files in there.
 
         `in_doubt` plans it as uncertain, so that the provider is asked before anything is sent: for batches whose
-        ledger was lost.
+        ledger was lost. For `sending_s` from now somebody may still be sending it; only then it begins to settle.
+        Raises `UnknownBatch`.
         """
         submission = submission_id(batch, planned.index)
         state = State.UNCERTAIN if in_doubt else State.PLANNED
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
-        args += [manifest_bytes, skipped, state.value]
+        args += [manifest_bytes, skipped, state.value, round(sending_s * 1000)]
         way = self._way(submission)
         new, wake = self._scripts.run("plan", [*way, keys.files(submission)], args)
+        if int(new) < 0:
+            raise UnknownBatch(f"no batch {batch}")
         if not new:
             return Lost()
         step = Step.RECONCILE if in_doubt else Step.FEED
         return Moved(1, self._follow(step, batch, int(wake)))
+
+    def restore(
+        self, batch: str, planned: PlannedSubmission, ended: Restored, *, manifest_bytes: int, skipped: int = 0
+    ) -> bool:
+        """Register a submission that every sink holds, as exported; False if it was known. Raises `UnknownBatch`."""
+        item = submission_id(batch, planned.index)
+        args: list[Arg] = [item, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
+        args += [manifest_bytes, skipped, ended.outcome.value, ended.reason, ended.attempts]
+        args += [ended.run_id or "", ended.run_url or "", json.dumps(ended.error) if ended.error else ""]
+        args += ["" if fact is None else fact for fact in (ended.raw_status, ended.credits)]
+        args += [ended.planned_ms, *("" if ms is None else ms for ms in (ended.submitted_ms, ended.finished_ms))]
+        new = int(self._scripts.run("restore", [*self._way(item), keys.files(item)], [*args, external_id(item)]))
+        if new < 0:
+            raise UnknownBatch(f"no batch {batch}")
+        return new == 1
+
+    def rebuilt(self, batch: str, *, listed: bool, skipped: int, manifest_bytes: int, committed: bool) -> bool:
+        """Let a rebuilt batch go on; False if it wasn't being rebuilt. All exported and `committed`: it is complete."""
+        account, _ = self.place(batch)
+        wanted = [keys.batch(batch), keys.CHAINS, keys.feed(account), keys.account(account), keys.planned(batch)]
+        args: list[Arg] = [batch, account, int(listed), skipped, manifest_bytes, int(committed)]
+        return bool(self._scripts.run("rebuilt", wanted, args))
 
     def listed(self, batch: str, *, skipped: int, manifest_bytes: int) -> Follow | None:
         """Note that the listing is complete; if nothing is left to do, the batch closes."""
@@ -301,45 +340,6 @@ class Ledger:
         """Record that every sink holds the submission durably."""
         more = [keys.digests(submission)]
         return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
-
-    def close_batch(self, batch: str) -> bool:
-        """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
-        return bool(self._scripts.run("close_batch", [keys.batch(batch)]))
-
-    def count_requests(self, batches: Mapping[str, int], endpoint: EndpointClass) -> None:
-        """Count requests that were made on behalf of batches."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for batch, number in batches.items():
-                pipe.hincrby(keys.batch(batch), f"req:{endpoint}", number)
-            pipe.execute()
-
-    def audit_progress(self, batch: str) -> tuple[int, int]:
-        """Return the index at which the closing audit goes on, and how often in a row it has failed there."""
-        at, tries = self._redis.hmget(keys.batch(batch), ["audit_at", "audit_tries"])
-        return int(at or 1), int(tries or 0)
-
-    def audited(self, batch: str, index: int, tries: int) -> None:
-        """Note how far the closing audit has come."""
-        self._redis.hset(keys.batch(batch), mapping={"audit_at": index, "audit_tries": tries})
-
-    def trouble(self, batch: str, message: str) -> None:
-        """Note what keeps a batch from going on, for `status`; `""` clears it."""
-        self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
-
-    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
-        """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
-
-        What is under way goes on. A pause that stands keeps its reason.
-        """
-        wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
-        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
-
-    def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
-        """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
-        wanted = [keys.batch(batch) if batch else keys.account(account), keys.CHAINS, keys.feed(account)]
-        wanted.append(keys.account(account))
-        was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
-        return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ class Verb(StrEnum):
     """What can happen to a submission, as the journal names it."""
 
     PLAN = "plan"
+    RESTORE = "restore"
     BEGIN = "begin"
     ACCEPTED = "accepted"
     ADOPT = "adopt"
@@ -43,7 +44,12 @@ class Transition:
 
 
 TABLE: Mapping[Verb, Transition] = {
-    Verb.PLAN: Transition((), State.PLANNED, "planning again changes nothing"),
+    Verb.PLAN: Transition(
+        (),
+        State.PLANNED,
+        "planning again changes nothing; a rebuilt ledger plans what it knows no end of as `uncertain`",
+    ),
+    Verb.RESTORE: Transition((), State.EXPORTED, "`paceline rebuild` found its record; without one it is uncertain"),
     Verb.BEGIN: Transition((State.PLANNED,), State.SUBMITTING, "permit and intent in one script; attempt + 1"),
     Verb.ACCEPTED: Transition(
         (State.SUBMITTING, State.UNCERTAIN), State.RUNNING, "the run id is on record; a second one raises an alarm"
@@ -95,5 +101,7 @@ def allows(verb: Verb, source: State | None, target: State) -> bool:
     """Tell whether the table has this transition; `source` None is a submission that didn't exist."""
     row = TABLE[verb]
     if source is None:
+        if verb is Verb.RESTORE:
+            return target is row.target
         return verb is Verb.PLAN and target in (State.PLANNED, State.UNCERTAIN)
     return source in row.sources and target is row.target

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paceline.model import Outcome, PlannedFile, Submission
+from paceline.replies import Restored
 from paceline.sinks.base import Part
-from paceline.times import iso, iso_from_ns
+from paceline.times import iso, iso_from_ns, ms_of
 from paceline.views import BatchView
 
 
@@ -36,6 +37,36 @@ def build_record(
         "data": dict(data),
         "raw_status": submission.raw_status,
     }
+
+
+def read_record(record: Mapping[str, Any]) -> Restored:
+    """Read how a submission ended back from its line of `results.jsonl`.
+
+    Raises `ValueError`, `KeyError` or `TypeError` if it isn't such a line.
+    """
+    times = {name: record[f"{name}_at"] for name in ("planned", "submitted", "finished")}
+    usage, error, attempts = record["usage"], record["error"], record["attempts"]
+    if not isinstance(record["reason"], str) or not isinstance(attempts, int) or attempts < 0:
+        raise TypeError("not a record")
+    return Restored(
+        outcome=Outcome(record["outcome"]),
+        reason=record["reason"],
+        attempts=attempts,
+        planned_ms=ms_of(times["planned"]),
+        submitted_ms=None if times["submitted"] is None else ms_of(times["submitted"]),
+        finished_ms=None if times["finished"] is None else ms_of(times["finished"]),
+        run_id=_text(record["run_id"]),
+        run_url=_text(record["run_url"]),
+        error=None if error is None else dict(error),
+        raw_status=_text(record["raw_status"]),
+        credits=None if usage is None else float(usage["credits"]),
+    )
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
 
 
 def build_part(

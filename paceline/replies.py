@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from paceline.model import ErrorNote, Follow, Outcome, RunView
 
@@ -94,3 +96,20 @@ class Ending:
     error: ErrorNote | None = None
     run: RunView | None = None
     finished_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How a submission ended according to its record; times are milliseconds since the epoch."""
+
+    outcome: Outcome
+    reason: str
+    attempts: int
+    planned_ms: int
+    submitted_ms: int | None = None
+    finished_ms: int | None = None
+    run_id: str | None = None
+    run_url: str | None = None
+    error: Mapping[str, Any] | None = None
+    raw_status: str | None = None
+    credits: float | None = None

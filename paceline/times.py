@@ -26,6 +26,14 @@ def iso_from_ns(ns: int) -> str:
     return _text(ns // 1000, "microseconds")
 
 
+def ms_of(text: str) -> int:
+    """Read the milliseconds since the epoch back from what `iso` wrote. Raises `ValueError` or `TypeError`."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return round((moment - _EPOCH) / timedelta(milliseconds=1))
+
+
 def _text(us: int, precision: str) -> str:
     try:
         moment = _EPOCH + timedelta(microseconds=us)

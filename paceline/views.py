@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -13,6 +13,7 @@ from redis import Redis
 from paceline import redis_keys as keys
 from paceline.errors import UnknownBatch, UnknownSubmission
 from paceline.model import (
+    BatchSpec,
     BatchState,
     EndpointClass,
     Outcome,
@@ -66,6 +67,24 @@ class BatchView:
     created_ms: int
     started_ms: int | None
     finished_ms: int | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    rebuilding: bool = False
+
+    @property
+    def spec(self) -> BatchSpec:
+        """Return what makes the batch this batch."""
+        return BatchSpec(
+            source=self.source,
+            account=self.account,
+            provider=self.provider,
+            agent=self.agent,
+            to=self.to,
+            files_per_run=self.files_per_run,
+            name=self.name,
+            options=self.options,
+            priority=self.priority,
+            address=self.address,
+        )
 
     @property
     def state(self) -> BatchState:
@@ -132,6 +151,8 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         created_ms=int(row["created_ms"]),
         started_ms=_number(row, "started_ms"),
         finished_ms=_number(row, "finished_ms"),
+        options=json.loads(row.get("options", "{}")),
+        rebuilding=row.get("rebuilding") == "1",
     )
 
 

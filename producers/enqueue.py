@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 
+from paceline.batch_file import Listed, record_batch, record_listed
+from paceline.errors import LedgerLost
 from paceline.ledger import Ledger
 from paceline.manifest import ManifestWriter
 from paceline.model import BatchSpec, Follow, PlannedSubmission, SizeLimits, SkippedFile
@@ -24,7 +27,11 @@ Send = Callable[[Iterable[Follow]], None]
 
 
 def open_batch(ledger: Ledger, views: Views, spec: BatchSpec, manifest: str) -> tuple[BatchView, bool]:
-    """Register the batch, or find it; the second value tells whether it is new."""
+    """Register the batch, or find it; the second value tells whether it is new.
+
+    What it is stands durably beside the manifest before the ledger hears of it. Raises `SinkError`.
+    """
+    record_batch(manifest, spec)
     new = ledger.open_batch(spec, manifest=manifest)
     return views.batch(spec.batch_id()), new
 
@@ -42,15 +49,20 @@ def enqueue(
 ) -> bool:
     """Plan what isn't planned yet. Returns True when the listing is complete, False if `stopped` said so before.
 
-    Raises `ManifestBusy` while another process plans the same batch, `SinkError` if the manifest is another batch's.
+    Raises `ManifestBusy` while another process plans the same batch, `SinkError` if the manifest is another batch's,
+    `LedgerLost` if the batch is being rebuilt.
     """
     if batch.listed:
+        record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
         return True
     with ManifestWriter.locked(batch.manifest, batch.id) as writer:
         batch = views.batch(batch.id)  # whoever had the lock until now may have planned on since the caller looked
         if batch.listed:
             return True
+        if batch.rebuilding:  # what isn't registered again yet may have been sent: it must not be cut off
+            raise LedgerLost(f"batch {batch.id} is not rebuilt yet: paceline rebuild {Path(batch.manifest).parent}")
         writer.resume(batch.manifest_bytes)
+        record_batch(batch.manifest, batch.spec, ours=True)
         resume = resume_from(batch.manifest, batch.manifest_bytes, batch.total)
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
         for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume):
@@ -61,6 +73,8 @@ def enqueue(
         plan.register()
         follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
         send([follow] if follow else [])
+        # Not before: what the ledger takes for listed never changes, the manifest's end until then may.
+        record_listed(batch.manifest, batch.spec, Listed(writer.offset, plan.skipped))
     return True
 
 

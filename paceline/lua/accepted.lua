@@ -27,8 +27,11 @@ end
 local started = ARGV[9] ~= '' and tonumber(ARGV[9]) or now
 redis.call('HSET', KEYS[1], 'run_id', ARGV[4], 'submitted_ms', int(started))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[5]) end
+if row[2] == '0' then  -- sent in an earlier life of the ledger
+  redis.call('HSET', KEYS[1], 'attempt', 1)
+  redis.call('HINCRBY', KEYS[2], 'req:add', 1)
+end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
-if row[2] == '0' then redis.call('HSET', KEYS[1], 'attempt', 1) end  -- forgotten by the ledger, but it was made
 redis.call('HDEL', KEYS[2], 'trouble')
 if ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7]) end
 redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)

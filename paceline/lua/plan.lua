@@ -2,8 +2,11 @@
 -- Register one submission, once, in the way's KEYS order.
 -- KEYS the way, 17 files string
 -- ARGV 1 submission id, 2 '', 3 number of files, 4 bytes, 5 files (compressed), 6 manifest offset after it,
---      7 skipped files up to there, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it)
--- RETURNS {1 if new else 0, ms until the chain that goes on from there (feed or reconcile) wants a message or -1}
+--      7 skipped files up to there, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it),
+--      9 ms from now for which that earlier life may still be sending it
+-- RETURNS {1 if new, 0 if not, -1 if the ledger has no such batch;
+--          ms until the chain that goes on from there (feed or reconcile) wants a message or -1}
+if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return { -1, -1 } end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1 } end
 local now = now_ms()
 local batch = string.match(ARGV[1], '^(.*)%-')
@@ -18,7 +21,7 @@ redis.call('HINCRBY', KEYS[2], 'bytes', ARGV[4])
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
 note('plan', '', ARGV[8], 1)
 if ARGV[8] == 'uncertain' then
-  redis.call('HSET', KEYS[1], 'doubt_ms', int(now))
+  redis.call('HSET', KEYS[1], 'doubt_ms', int(now + tonumber(ARGV[9])))
   redis.call('ZADD', KEYS[7], now, ARGV[1])
   local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
   return { 1, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now) }

@@ -55,7 +55,7 @@ class DirectorySink:
     def write(self, part: Part) -> None:
         """Put `parts/<submission>.json` in place; the same part gives the same bytes."""
         make_private_dir(str(self.parts))
-        replace_atomically(str(self._part_path(part.submission)), encode_part(part))
+        replace_atomically(self.part_path(part.submission), encode_part(part))
 
     def commit(self, closing: Closing) -> None:
         """Make the final files from manifest and parts, and put them in place together.
@@ -101,13 +101,14 @@ class DirectorySink:
                 index += 1
                 if index_of(submission) != index:
                     raise SinkError(f"{closing.manifest} and the parts disagree about the files of {submission}")
-                with open_part(str(self._part_path(submission)), submission) as part:
+                with open_part(self.part_path(submission), submission) as part:
                     _copy_part(part, chain([line], lines), finals)
         if index != closing.submissions:
             raise SinkError(f"{closing.manifest} has {index} submissions, the ledger {closing.submissions}")
 
-    def _part_path(self, submission: str) -> Path:
-        return self.parts / f"{submission}.json"
+    def part_path(self, submission: str) -> str:
+        """Name a submission's part."""
+        return str(self.parts / f"{submission}.json")
 
 
 @contextmanager

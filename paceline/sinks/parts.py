@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from paceline import jsonl
@@ -45,6 +46,26 @@ def decode_part(content: bytes) -> Part:
     if whole.get("format") != FORMAT_VERSION:
         raise ValueError("not a part of this format")
     return Part(whole["submission"], whole["record"], whole["files"])
+
+
+def read_part(path: str, submission: str) -> Part:
+    """Read the part of one submission, in exactly the bytes that `encode_part` gives it: what can be committed.
+
+    Raises `FileNotFoundError`, or `ValueError` if it is damaged or another submission's.
+    """
+    content = Path(path).read_bytes()
+    try:
+        part = decode_part(content)
+        at = 0
+        for piece in encode_part(part):
+            if not content.startswith(piece, at):
+                raise ValueError("not laid out as a part")
+            at += len(piece)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not a part") from error
+    if at != len(content) or part.submission != submission or part.record.get("submission") != submission:
+        raise ValueError(f"not the part of {submission}")
+    return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
             last = list(self.world.views.journal(self.batch, item))[-1]
             assert last["verb"] == ("accepted" if usual else "adopt")
             oracle.run_id = run_id
-            oracle.attempt = max(oracle.attempt, 1)
+            oracle.attempt = max(oracle.attempt, 1)  # whoever has a run has been sent
             oracle.move(State.RUNNING)
         else:
             assert isinstance(answer, Duplicate)

@@ -1,0 +1,47 @@
+"""What to say, and to type, when the ledger doesn't have a batch (any more) that somebody means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paceline.batch_file import BATCH_FILE, find_batch_file
+from paceline.errors import LedgerLost, UnknownBatch
+from paceline.model import BatchSpec
+from paceline.views import BatchView
+
+
+@contextmanager
+def noticing_loss(batch: BatchView) -> Iterator[None]:
+    """Turn the disappearance of a batch that was there into the error that names the remedy."""
+    try:
+        yield
+    except UnknownBatch as error:
+        raise LedgerLost(
+            f"batch {batch.id} has vanished from Redis, which was emptied or replaced; its output and what was paid for"
+            f" are still there: {rebuild_command(batch.manifest)}"
+        ) from error
+
+
+def rebuild_command(manifest: str) -> str:
+    """Write the command that rebuilds the batch of a manifest."""
+    return shlex.join(["paceline", "rebuild", str(Path(manifest).parent)])
+
+
+def run_command(spec: BatchSpec) -> str:
+    """Write the command that goes on with a batch."""
+    words = ["paceline", "run", spec.source, "--agent", f"{spec.account}:{spec.agent}"]
+    for place in spec.to:
+        words += ["--to", place]
+    words += ["--files-per-run", str(spec.files_per_run)]
+    words += ["--name", spec.name] if spec.name else []
+    words += ["--priority", str(spec.priority)] if spec.priority else []
+    return shlex.join(words)
+
+
+def can_be_rebuilt(folder: str, batch: str) -> bool:
+    """Tell whether a folder holds what the ledger of this batch can be rebuilt from."""
+    found = find_batch_file(str(Path(folder, BATCH_FILE)))
+    return found is not None and found.spec.batch_id() == batch

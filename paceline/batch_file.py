@@ -1,0 +1,120 @@
+"""Keep on record, beside the manifest, what a batch is: what its ledger is rebuilt from if Redis is lost.
+
+`batch.json`: the fields of `BatchSpec` by name, `format`, `batch`, and `listed`: null until the listing is complete,
+then `{"manifest_bytes","skipped"}`, what the manifest came to. It holds no secret, and every path survives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paceline import jsonl
+from paceline.durable import make_private_dir, replace_atomically
+from paceline.errors import SinkError
+from paceline.model import FORMAT_VERSION, BatchSpec
+
+BATCH_FILE = "batch.json"
+
+
+class BatchFileDamaged(SinkError):
+    """A `batch.json` that can't be read as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a complete manifest came to: its length in bytes and the number of skipped files in it."""
+
+    manifest_bytes: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """What stands in a `batch.json`. `listed` is None while the listing goes on."""
+
+    spec: BatchSpec
+    listed: Listed | None = None
+
+
+def beside(manifest: str) -> str:
+    """Name the `batch.json` that belongs to a manifest."""
+    return str(Path(manifest).with_name(BATCH_FILE))
+
+
+def read_batch_file(path: str) -> BatchFile:
+    """Read a `batch.json`. Raises `FileNotFoundError`, or `BatchFileDamaged` that names it and the remedy."""
+    content = Path(path).read_bytes()
+    try:
+        value = jsonl.decode(content)
+        found = _parse(value)
+        if value["format"] == FORMAT_VERSION and value["batch"] == found.spec.batch_id():
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BatchFileDamaged(f"{path} is damaged: bring it back from a copy") from error
+    raise BatchFileDamaged(f"{path} doesn't describe batch {value['batch']}: bring it back from a copy")
+
+
+def find_batch_file(path: str) -> BatchFile | None:
+    """Read a `batch.json`; None where there is none, or nothing that can be read."""
+    try:
+        return read_batch_file(path)
+    except (OSError, BatchFileDamaged):
+        return None
+
+
+def record_batch(manifest: str, spec: BatchSpec, *, ours: bool = False) -> None:
+    """Put the batch on record durably; one that is there stays as it is. Raises `SinkError`.
+
+    Another batch's is replaced only while there is no manifest, or if the manifest is known to be `ours`.
+    """
+    path = beside(manifest)
+    found = find_batch_file(path)
+    if found is not None and found.spec.batch_id() == spec.batch_id():
+        return
+    if found is not None and not ours and Path(manifest).exists():
+        other = found.spec.batch_id()
+        raise SinkError(f"{path} is of batch {other}, not {spec.batch_id()}: choose another --to")
+    _write(path, BatchFile(spec))
+
+
+def record_listed(manifest: str, spec: BatchSpec, listed: Listed) -> None:
+    """Note that the listing is complete. Raises `SinkError`."""
+    wanted = BatchFile(spec, listed)
+    found = find_batch_file(beside(manifest))
+    if found is None or found.listed != listed:
+        _write(beside(manifest), wanted)
+
+
+def _write(path: str, file: BatchFile) -> None:
+    spec = asdict(file.spec) | {"options": dict(file.spec.options), "to": list(file.spec.to)}
+    value = {"format": FORMAT_VERSION, "batch": file.spec.batch_id(), **spec}
+    value["listed"] = asdict(file.listed) if file.listed else None
+    make_private_dir(str(Path(path).parent))
+    replace_atomically(path, [jsonl.encode_pretty(value)])
+
+
+def _parse(value: dict[str, Any]) -> BatchFile:
+    texts = {name: _text(value[name]) for name in ("source", "account", "provider", "agent", "name", "address")}
+    spec = BatchSpec(
+        **texts,
+        to=tuple(map(_text, value["to"])),
+        files_per_run=_number(value["files_per_run"]),
+        options={_text(name): _text(option) for name, option in value["options"].items()},
+        priority=_number(value["priority"]),
+    )
+    listed = value["listed"]
+    return BatchFile(spec, listed and Listed(_number(listed["manifest_bytes"]), _number(listed["skipped"])))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a number")
+    return value

@@ -1,0 +1,62 @@
+"""What the ledger keeps about batches and accounts beside the states of their submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+
+from paceline import redis_keys as keys
+from paceline.model import EndpointClass, Follow, Step
+from paceline.scripts import Scripts
+
+BY_PERSON = "by_person"
+"""The reason of a pause that a person asked for."""
+
+
+class Desk:
+    """Pauses, counts, the closing's progress. Thread-safe."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
+        self._scripts = scripts
+
+    def close_batch(self, batch: str) -> bool:
+        """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
+        return bool(self._scripts.run("close_batch", [keys.batch(batch)]))
+
+    def count_requests(self, batches: Mapping[str, int], endpoint: EndpointClass) -> None:
+        """Count requests that were made on behalf of batches."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch, number in batches.items():
+                pipe.hincrby(keys.batch(batch), f"req:{endpoint}", number)
+            pipe.execute()
+
+    def audit_progress(self, batch: str) -> tuple[int, int]:
+        """Return the index at which the closing audit goes on, and how often in a row it has failed there."""
+        at, tries = self._redis.hmget(keys.batch(batch), ["audit_at", "audit_tries"])
+        return int(at or 1), int(tries or 0)
+
+    def audited(self, batch: str, index: int, tries: int) -> None:
+        """Note how far the closing audit has come."""
+        self._redis.hset(keys.batch(batch), mapping={"audit_at": index, "audit_tries": tries})
+
+    def trouble(self, batch: str, message: str) -> None:
+        """Note what keeps a batch from going on, for `status`; `""` clears it."""
+        self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
+
+    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
+        """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
+
+        What is under way goes on. A pause that stands keeps its reason.
+        """
+        wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
+        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
+
+    def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
+        """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
+        wanted = [keys.batch(batch) if batch else keys.account(account), keys.CHAINS, keys.feed(account)]
+        wanted.append(keys.account(account))
+        was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
+        return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)

@@ -1,0 +1,183 @@
+"""Rebuild the ledger of one batch from what it left: `batch.json`, manifest and parts, or its committed output.
+
+A submission whose record stands at every destination is restored as exported. Of any other nobody knows whether it
+was sent, so it is registered as uncertain: the ordinary reconciling asks the provider before anything is sent again.
+Killed at any moment, the same call goes on; until it is through, the batch is paused and can't be planned on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paceline.batch_file import BATCH_FILE, BatchFile, Listed, read_batch_file, record_listed
+from paceline.errors import LedgerError, UsageError
+from paceline.ledger import Ledger
+from paceline.manifest import ManifestWriter
+from paceline.model import BatchSpec
+from paceline.planned import Planned, PlanReader, mend_end, survey
+from paceline.records import read_record
+from paceline.sinks.base import Part
+from paceline.sinks.committed import Committed, is_committed
+from paceline.sinks.directory import MANIFEST, DirectorySink
+from paceline.sinks.parts import read_part
+from paceline.times import iso_from_ns
+from paceline.views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was found. Files are those in submissions; `listed` tells whether the listing had been complete."""
+
+    batch: str
+    restored: int
+    in_doubt: int
+    files: int
+    listed: bool
+
+
+def open_output(folder: str) -> BatchFile:
+    """Read what batch a folder holds. Raises `UsageError` or `SinkError` that says why nothing can be rebuilt there."""
+    path = Path(folder, BATCH_FILE)
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder!r} is no folder: name the first --to of the batch")
+    try:
+        found = read_batch_file(str(path))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{folder!r} has no {BATCH_FILE}: it is no output, or not the first --to of its batch, or older than that"
+            " file; name the first --to"
+        ) from error
+    if not Path(folder, MANIFEST).exists():
+        raise UsageError(
+            f"{folder!r} has no {MANIFEST}: bring it back from a copy; if there never was one, nothing was sent"
+        )
+    first = found.spec.to[0] if found.spec.to else folder
+    if not (Path(first).exists() and Path(first).samefile(folder)):
+        raise UsageError(f"{folder!r} was made as {first!r}: move it back there, its batch writes to that place")
+    return found
+
+
+def rebuild(
+    ledger: Ledger,
+    views: Views,
+    folder: str,
+    *,
+    sending_s: Callable[[int], float],
+    paused_message: str,
+) -> Rebuilt:
+    """Rebuild the ledger of the batch whose first destination is `folder`.
+
+    `sending_s` says for how long from now somebody may still be sending a submission of so many bytes. Raises
+    `UsageError` if there is nothing to rebuild from, or the ledger has the batch; `SinkError` if something is damaged.
+    """
+    file = open_output(folder)
+    spec, batch = file.spec, file.spec.batch_id()
+    manifest = str(Path(file.spec.to[0], MANIFEST) if spec.to else Path(folder, MANIFEST))
+    with ManifestWriter.locked(manifest, batch):  # nobody plans or rebuilds meanwhile
+        leavings = _Leavings(spec)
+        stop = file.listed.manifest_bytes if file.listed else None
+        extent = survey(manifest, batch, stop)
+        listed = file.listed or (Listed(extent.length, extent.skipped) if leavings.committed else None)
+        _refuse_known(views, batch)
+        if extent.last and not listed:
+            mend_end(manifest, extent.last, spec.files_per_run)
+        ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
+        _refuse_known(views, batch)
+        complete = leavings.committed and all(part for _, part in leavings.parts(manifest, batch, listed))
+        restored = in_doubt = files = 0
+        for planned, part in leavings.parts(manifest, batch, listed):
+            files += len(planned.submission.files)
+            if part is None:
+                in_doubt += 1
+                ledger.plan(
+                    batch,
+                    planned.submission,
+                    manifest_bytes=planned.stop,
+                    skipped=planned.skipped,
+                    in_doubt=True,
+                    sending_s=sending_s(planned.submission.size_bytes),
+                )
+                continue
+            restored += 1
+            if not complete:
+                leavings.complete(part)
+            ended = read_record(part.record)
+            ledger.restore(batch, planned.submission, ended, manifest_bytes=planned.stop, skipped=planned.skipped)
+        if listed:
+            record_listed(manifest, spec, listed)
+        ledger.rebuilt(
+            batch,
+            listed=listed is not None,
+            skipped=listed.skipped if listed else 0,
+            manifest_bytes=listed.manifest_bytes if listed else 0,
+            committed=complete,
+        )
+    return Rebuilt(batch, restored, in_doubt, files, listed is not None)
+
+
+def _refuse_known(views: Views, batch: str) -> None:
+    found = views.find_batch(batch)
+    if found is not None and not found.rebuilding:
+        raise KnownBatch(f"batch {batch} is in the ledger, so nothing is lost")
+
+
+class KnownBatch(LedgerError):
+    """The ledger has the batch already."""
+
+
+class _Leavings:
+    """The records of a batch at all its destinations."""
+
+    def __init__(self, spec: BatchSpec) -> None:
+        self._spec = spec
+        self._sinks = [DirectorySink(place) for place in spec.to]
+        self.committed = bool(spec.to) and all(is_committed(place, spec.batch_id()) for place in spec.to)
+
+    def parts(self, manifest: str, batch: str, listed: Listed | None) -> Iterator[tuple[Planned, Part | None]]:
+        """Give the submissions in order, each with what stands of it; None where that isn't whole, or nowhere."""
+        final = [Committed(place, batch) for place in self._spec.to if is_committed(place, batch)]
+        for planned in PlanReader(manifest, batch, listed.manifest_bytes if listed else None):
+            yield planned, next((part for part in self._candidates(planned, final) if part is not None), None)
+
+    def _candidates(self, planned: Planned, final: Sequence[Committed]) -> Iterator[Part | None]:
+        """Give what each place has of a submission, parts first: they are read only until one is whole."""
+        for sink in self._sinks:
+            yield self._part(sink, planned)
+        for one in final:
+            yield _checked(one.part(planned.submission.index), planned, self._spec)
+
+    def complete(self, part: Part) -> None:
+        """Write a part to the destinations where it is missing: exported means that each of them has it."""
+        for sink in self._sinks:
+            try:
+                if read_part(sink.part_path(part.submission), part.submission) == part:
+                    continue
+            except (OSError, ValueError):
+                pass
+            sink.write(part)
+
+    def _part(self, sink: DirectorySink, planned: Planned) -> Part | None:
+        try:
+            return _checked(read_part(sink.part_path(planned.id), planned.id), planned, self._spec)
+        except (OSError, ValueError):
+            return None
+
+
+def _checked(part: Part | None, planned: Planned, spec: BatchSpec) -> Part | None:
+    """Return a part if it is whole and of these very files; else None."""
+    try:
+        return part if part is not None and _fits(part, planned, spec) and read_record(part.record) else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
+
+
+def _fits(part: Part, planned: Planned, spec: BatchSpec) -> bool:
+    files = planned.submission.files
+    record = part.record
+    names = [file.path for file in files]
+    rows = [(row["path"], row["size_bytes"], row["mtime"], row["submission"], row["outcome"]) for row in part.files]
+    wanted = [(file.path, file.size_bytes, iso_from_ns(file.mtime_ns), planned.id, record["outcome"]) for file in files]
+    of = (record["batch"], record["submission"], record["account"], record["agent"])
+    return rows == wanted and record["files"] == names and of == (spec.batch_id(), planned.id, spec.account, spec.agent)

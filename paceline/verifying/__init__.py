@@ -1,0 +1,1 @@
+"""Hold manifest, ledger, provider and output of a batch against each other, changing none of them."""

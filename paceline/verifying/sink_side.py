@@ -1,0 +1,168 @@
+"""Hold the records in one destination against submissions and manifest."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paceline.model import Outcome, State, Submission, batch_of, index_of
+from paceline.sinks.base import Part
+from paceline.sinks.committed import is_committed
+from paceline.sinks.directory import FAILURES, RESULTS, DirectorySink
+from paceline.sinks.parts import read_part
+from paceline.verifying.file_side import check_planned, group_files, part_rows
+from paceline.verifying.findings import Findings, Kind
+from paceline.verifying.streams import Group, rows_of
+
+_PART = re.compile(r"(b[0-9a-z]{9}-\d{6,9})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a destination has of one submission; None each where it has nothing that can be read."""
+
+    record: Mapping[str, Any] | None
+    part: Part | None
+
+
+class SinkSide:
+    """One folder. Ask for submissions in ascending order, then `finish`."""
+
+    def __init__(self, folder: str, batch: str, findings: Findings) -> None:
+        self.folder = Path(folder)
+        self.committed = is_committed(folder, batch)
+        self._batch = batch
+        self._sink = DirectorySink(folder)
+        self._findings = findings
+        self._lines = self._records(RESULTS) if self.committed else iter(())
+        self._failures = self._records(FAILURES) if self.committed else iter(())
+        self._line = next(self._lines, None)
+        self._has_parts = self._sink.parts.is_dir()
+
+    def take(self, index: int, name: str) -> Found:
+        """Return what there is of a submission. Ask once, in ascending order."""
+        part = self._part(name)
+        if not self.committed:
+            return Found(None if part is None else part.record, part)
+        record = self._committed_record(index, name)
+        if part is not None and record is not None and part.record != record:
+            path = self._sink.part_path(name)
+            self._findings.differs(
+                Kind.RECORD_DIFFERS, submission=name, expected=f"as in {RESULTS}", found=f"otherwise in {path}"
+            )
+        return Found(record, part)
+
+    def check(
+        self, found: Found, item: Submission, group: Group | None, again: Callable[[str], Submission | None]
+    ) -> None:
+        """Hold what there is against the submission. One that isn't exported needs no record."""
+        record = found.record
+        if record is None:
+            if item.state is State.EXPORTED:
+                self._findings.differs(Kind.RECORD_MISSING, submission=item.id, expected=str(self.folder))
+            return
+        self._findings.checked["records"] += 1
+        if item.state not in (State.FINISHED, State.EXPORTED):
+            item = again(item.id) or item
+        if item.state not in (State.FINISHED, State.EXPORTED):
+            self._findings.differs(
+                Kind.RECORD_UNKNOWN, submission=item.id, expected=item.state.value, found=record.get("outcome")
+            )
+            return
+        wanted: dict[str, Any] = {
+            "batch": item.batch,
+            "outcome": item.outcome.value if item.outcome else None,
+            "reason": item.reason,
+            "run_id": item.run_id,
+            "external_id": item.external_id,
+        }
+        if group is not None:
+            wanted["files"] = [file.path for file in group.files]
+        for name, value in wanted.items():
+            if record.get(name) != value:
+                pair = value, record.get(name)
+                wanted_text, found_text = _first_difference(*pair) if name == "files" else pair
+                self._findings.differs(
+                    Kind.RECORD_DIFFERS,
+                    submission=item.id,
+                    expected=f"{name}={wanted_text}",
+                    found=f"{name}={found_text}",
+                )
+        if not self.committed and found.part is not None and group is not None:
+            check_planned(group_files(group), part_rows(found.part), lambda _: item, self._findings)
+
+    def finish(self, known: Callable[[str], bool]) -> None:
+        """Look for records of anything else, once all submissions were asked for."""
+        while self._line is not None:
+            self._findings.differs(Kind.RECORD_UNKNOWN, submission=self._line[1].get("submission"), found=RESULTS)
+            self._line = next(self._lines, None)
+        for _, row in self._failures:
+            self._findings.differs(Kind.RECORD_UNKNOWN, submission=row.get("submission"), found=FAILURES)
+        if self._has_parts:
+            with os.scandir(self._sink.parts) as entries:
+                for entry in entries:
+                    match = _PART.fullmatch(entry.name)
+                    ours = match is not None and batch_of(match[1]) == self._batch and known(match[1])
+                    if not ours and not entry.name.startswith("."):
+                        self._findings.differs(Kind.RECORD_UNKNOWN, found=entry.path)
+
+    def _part(self, name: str) -> Part | None:
+        path = self._sink.part_path(name)
+        if not self._has_parts:
+            return None
+        try:
+            return read_part(path, name)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._findings.differs(Kind.RECORD_DAMAGED, submission=name, found=f"{path}: {error}")
+            return None
+
+    def _committed_record(self, index: int, name: str) -> dict[str, Any] | None:
+        """Take the line of a submission, and whatever stands before it that is nobody's."""
+        found: dict[str, Any] | None = None
+        while self._line is not None:
+            at, row = self._line
+            if at > index:
+                break
+            if at == index and found is None:
+                found = row
+                self._check_failures(row)
+            else:
+                kind = Kind.RECORD_TWICE if at == index else Kind.RECORD_UNKNOWN
+                self._findings.differs(kind, submission=row.get("submission"), found=RESULTS)
+            self._line = next(self._lines, None)
+        return found
+
+    def _check_failures(self, row: dict[str, Any]) -> None:
+        if row.get("outcome") == Outcome.SUCCEEDED:
+            return
+        _, other = next(self._failures, (0, None))
+        if other != row:
+            self._findings.differs(
+                Kind.RECORD_DIFFERS,
+                submission=row.get("submission"),
+                expected=f"the same line in {FAILURES}",
+                found=other and other.get("submission"),
+            )
+
+    def _records(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give the lines of a file with the index they are of; 0 where that can't be told."""
+        for number, row in rows_of(self.folder / name):
+            if row is None:
+                self._findings.differs(Kind.RECORD_DAMAGED, found=f"{self.folder / name}, line {number}")
+                continue
+            name = str(row.get("submission"))
+            ours = re.fullmatch(rf"{self._batch}-\d{{6,9}}", name) is not None
+            yield (index_of(name) if ours else 0), row
+
+
+def _first_difference(wanted: list[str], found: object) -> tuple[object, object]:
+    if not isinstance(found, list):
+        return f"{len(wanted)} paths", found
+    at = next((n for n, pair in enumerate(zip(wanted, found, strict=False)) if pair[0] != pair[1]), None)
+    return (len(wanted), len(found)) if at is None else (wanted[at], found[at])

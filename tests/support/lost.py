@@ -1,0 +1,96 @@
+"""A batch with a real folder at both ends, in a world whose ledger can be lost at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from paceline.model import BatchSpec, SizeLimits, submission_id
+from paceline.rebuilding import Rebuilt, rebuild
+from paceline.runner import Runner
+from paceline.sinks.registry import open_sink
+from paceline.views import BatchView
+from producers.enqueue import enqueue, open_batch
+from producers.sources import resolve_source
+from tests.support.trees import put
+from tests.support.world import World
+
+LIMITS = SizeLimits(files=2, file_bytes=1000)
+
+
+class Scene:
+    """`files` source files, two a submission, and one that is left out; results go to `places` folders."""
+
+    def __init__(self, folder: Path, files: int = 12, *, places: int = 1, redis: Any = None) -> None:
+        self.folder = folder
+        self.world = World(redis)
+        self._with_folders()
+        for number in range(files):
+            put(folder / "source" / f"{number:03d}", b"x" * (number + 1))
+        put(folder / "source" / "empty", b"")
+        self.outs = [folder / f"out{number}" for number in range(places)]
+        self.out = self.outs[0]
+        self.manifest = self.out / "manifest.jsonl"
+        self.spec = BatchSpec(
+            source=str(folder / "source"),
+            account="fake",
+            provider="fake",
+            agent="7",
+            to=tuple(map(str, self.outs)),
+            files_per_run=2,
+            name="näme",
+            priority=3,
+        )
+        self.id = self.spec.batch_id()
+
+    def _with_folders(self) -> None:
+        self.world.context = replace(self.world.context, sink=open_sink)
+        self.world.runner = Runner(self.world.context)
+
+    def plan(self, *, stop_after: int | None = None) -> None:
+        """Open the batch and plan it, as the command does."""
+        asked = iter(range(10_000))
+        batch, _ = open_batch(self.world.ledger, self.world.views, self.spec, str(self.manifest))
+        enqueue(
+            self.world.ledger,
+            self.world.views,
+            batch,
+            resolve_source(self.spec.source),
+            LIMITS,
+            lambda follows: self.world.send(list(follows)),
+            stopped=lambda: next(asked) + 1 == stop_after,
+        )
+
+    def exported(self) -> int:
+        """Count the parts that stand in the first folder."""
+        return len(list((self.out / "parts").glob("*.json")))
+
+    def lose(self) -> None:
+        """Empty Redis; what the provider has goes on."""
+        self.world.lose_messages()
+        self.world.redis.flushall()
+        self.world._tick(0)
+
+    def rebuild(self, *, sending_s: float = 0.0) -> Rebuilt:
+        """Rebuild, as the command does."""
+        return rebuild(
+            self.world.ledger,
+            self.world.views,
+            str(self.out),
+            sending_s=lambda _size: sending_s,
+            paused_message="being rebuilt",
+        )
+
+    def batch(self) -> BatchView:
+        """Return the batch as the ledger has it."""
+        return self.world.views.batch(self.id)
+
+    def runs(self) -> Counter[int]:
+        """Count the provider's runs by submission."""
+        return Counter(int(run.external_id[-6:]) for run in self.world.provider.runs.values())
+
+    def part(self, index: int, place: int = 0) -> Path:
+        """Name a part's file."""
+        return self.outs[place] / "parts" / f"{submission_id(self.id, index)}.json"
