@@ -216,6 +216,18 @@ def test_where_the_provider_cannot_be_asked_a_person_decides(tmp_path: Path) -> 
     assert scene.world.states(scene.id) == {"exported": 2, "held": 4}
 
 
+def test_what_this_machines_spool_knows_needs_no_asking(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    slow_start(scene, sent=4, done=2)
+    scene.lose(spool=False)
+    scene.world.provider.capabilities = replace(CAPABILITIES, finds_many=0)
+
+    scene.rebuild()
+    scene.world.run(100)
+
+    assert scene.world.states(scene.id) == {"exported": 2, "running": 2, "held": 2}
+
+
 def test_what_may_still_be_being_sent_does_not_settle_meanwhile(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     slow_start(scene, sent=2, done=1)

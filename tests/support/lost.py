@@ -11,6 +11,7 @@ from paceline.model import BatchSpec, SizeLimits, submission_id
 from paceline.rebuilding import Rebuilt, rebuild
 from paceline.runner import Runner
 from paceline.sinks.registry import open_sink
+from paceline.spool import Notes
 from paceline.views import BatchView
 from producers.enqueue import enqueue, open_batch
 from producers.sources import resolve_source
@@ -67,8 +68,10 @@ class Scene:
         """Count the parts that stand in the first folder."""
         return len(list((self.out / "parts").glob("*.json")))
 
-    def lose(self) -> None:
-        """Empty Redis; what the provider has goes on."""
+    def lose(self, *, spool: bool = True) -> None:
+        """Empty Redis, and (unless told otherwise) this machine's spool; what the provider has goes on."""
+        if spool:
+            self.world.spool.notes = Notes()
         self.world.lose_messages()
         self.world.redis.flushall()
         self.world._tick(0)
