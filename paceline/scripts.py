@@ -27,6 +27,7 @@ _NAMES = (
     "doubt",
     "exported",
     "finish",
+    "free_chains",
     "hold",
     "listed",
     "open_batch",

@@ -342,6 +342,11 @@ class Views:
             found = pipe.execute()
         return {item: worker.decode() for item, worker in zip(ids, found, strict=True) if worker}
 
+    def busy_workers(self) -> set[str]:
+        """Return the workers that are sending something, or have a chain's turn."""
+        holders = {worker.decode() for worker in self._redis.hvals(keys.HOLDERS)}
+        return holders | set(self.senders().values())
+
     def workers(self) -> list[dict[str, object]]:
         """Return the workers that gave a sign of life within 15 s."""
         alive = self._redis.zrange(keys.WORKERS, self.now_ms(), "+inf", byscore=True)
