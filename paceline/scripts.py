@@ -24,6 +24,7 @@ _NAMES = (
     "chain_next",
     "close_batch",
     "close_class",
+    "collect",
     "doubt",
     "exported",
     "finish",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from paceline.errors import AccessDenied, AnswerTooLarge, PacelineError, SinkError, Throttled, Unavailable
-from paceline.model import EndpointClass, Outcome, RunView, submission_id
+from paceline.model import EndpointClass, Outcome, RunView, Submission, submission_id
+from paceline.replies import Lost
 from paceline.sinks.base import Part
+from paceline.steps.context import Waits
 from tests.support.world import World
 
 
@@ -160,3 +164,32 @@ def test_an_extra_run_at_the_provider_is_reported_by_the_closing_audit() -> None
     assert view.closed
     assert view.duplicates == {extra.run_id: submission_id(batch, 2)}
     assert world.sink.commits[-1].summary["duplicate_runs"] == 1
+
+
+def test_a_run_that_ends_after_its_time_limit_is_collected_late_and_not_paid_again() -> None:
+    world = World(waits=Waits(run_limit_s=600.0))
+    world.provider.run_s = 5000.0
+    batch = world.plan(2)
+    world.run()
+    assert world.views.batch(batch).closed
+    assert world.views.batch(batch).reasons == {"timed_out": 2}
+
+    world.send([moved.follow for moved in map(_collect(world), world.views.submissions(batch)) if moved.follow])
+    world.run()
+    assert world.views.batch(batch).reasons == {"timed_out": 2}  # still going, so given up again
+
+    world._tick(5000.0)
+    world.send([moved.follow for moved in map(_collect(world), world.views.submissions(batch)) if moved.follow])
+    assert not world.views.batch(batch).closed
+    world.run()
+
+    after = world.views.batch(batch)
+    assert (after.closed, after.reasons, after.outcomes[Outcome.SUCCEEDED]) == (True, {}, 2)
+    assert (after.credits, after.runs_accepted, len(world.provider.runs)) == (3.0, 2, 2)
+    assert {part.record["outcome"] for part in world.sink.parts.values()} == {"succeeded"}
+    assert world.sink.commits[-1].summary["files"]["succeeded"] == 6
+    assert isinstance(_collect(world)(next(iter(world.views.submissions(batch)))), Lost)
+
+
+def _collect(world: World) -> Callable[[Submission], Any]:
+    return lambda item: world.ledger.collect(item.id, item.generation)

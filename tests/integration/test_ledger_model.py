@@ -41,6 +41,7 @@ class Oracle:
         self.run_id: str | None = None
         self.looks = 0
         self.server = "first"
+        self.late = False
 
     def move(self, state: State) -> None:
         self.state = state
@@ -261,15 +262,30 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert isinstance(answer, Lost)
 
-    @rule(index=SUBMISSIONS, stale=STALE)
-    def finish(self, index: int, stale: bool) -> None:
+    @rule(index=SUBMISSIONS, stale=STALE, late=st.booleans())
+    def finish(self, index: int, stale: bool, late: bool) -> None:
         item, generation, oracle = self.which(index, stale)
         view = RunView(oracle.run_id or "1", None, "success", Outcome.SUCCEEDED, credits=2.0)
         end = Ending(item, generation, Outcome.SUCCEEDED, "completed", None, view)
+        if late:
+            end = Ending(item, generation, Outcome.FAILED, "timed_out", ErrorNote("timeout", "run", "late"), view)
         (answer,) = self.world.ledger.finish([end])
         if oracle.state is State.RUNNING and not stale:
             assert isinstance(answer, Moved)
             oracle.move(State.FINISHED)
+            oracle.late = late
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def collect(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.collect(item, generation)
+        if oracle.state is State.EXPORTED and oracle.late and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.RUNNING)
+            oracle.late = False
+            assert not self.world.views.batch(self.batch).closed
         else:
             assert isinstance(answer, Lost)
 
@@ -301,6 +317,13 @@ class LedgerMachine(RuleBasedStateMachine):
         counted = self.world.views.batch(self.batch).by_state
         for state in State:
             assert counted[state] == sum(1 for oracle in self.oracles.values() if oracle.state is state)
+
+    @invariant()
+    def what_was_counted_at_an_end_is_counted_once(self) -> None:
+        batch = self.world.views.batch(self.batch)
+        ended = sum(1 for oracle in self.oracles.values() if oracle.state in (State.FINISHED, State.EXPORTED))
+        assert sum(batch.outcomes.values()) == ended
+        assert sum(batch.files_by_outcome.values()) == 3 * ended
 
     @invariant()
     def every_submission_stands_in_the_one_list_of_its_state(self) -> None:
