@@ -33,6 +33,7 @@ class Verb(StrEnum):
     FINISH = "finish"
     EXPORTED = "exported"
     COLLECT = "collect"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.EXPORTED: Transition((State.FINISHED,), State.EXPORTED, "after every sink said it is durable"),
     Verb.COLLECT: Transition(
         (State.EXPORTED,), State.RUNNING, "a person asks again after a run that had taken longer than the time limit"
+    ),
+    Verb.RETRY: Transition(
+        (State.FINISHED, State.EXPORTED),
+        State.PLANNED,
+        "failed, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs stay on record",
     ),
 }
 

@@ -231,7 +231,7 @@ class Submission:
     """A submission as the ledger has it.
 
     Times are Redis milliseconds since the epoch, None where that has not happened. `attempt` counts POSTs from 1; 0
-    before the first.
+    before the first. `past` are the runs of earlier attempts that failed and were retried.
     """
 
     id: str
@@ -253,6 +253,8 @@ class Submission:
     error: Mapping[str, Any] | None = None
     raw_status: str | None = None
     credits: float | None = None
+    past: tuple[str, ...] = ()
+    past_credits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

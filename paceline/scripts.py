@@ -43,6 +43,7 @@ _NAMES = (
     "restore",
     "resubmit",
     "resume",
+    "retry",
     "snooze",
     "take_due",
     "uncertain",

@@ -8,14 +8,9 @@ if not from then return { why } end
 local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'submitted_ms', 'files', 'credits')
 if row[2] ~= 'timed_out' or not row[3] then return { 'lost' } end
 local now = now_ms()
--- Undo what finish counted; it will count again.
-redis.call('HINCRBY', KEYS[2], 'o:' .. row[1], -1)
-redis.call('HINCRBY', KEYS[2], 'files:' .. row[1], -tonumber(row[5]))
-if redis.call('HINCRBY', KEYS[2], 'why:timed_out', -1) == 0 then redis.call('HDEL', KEYS[2], 'why:timed_out') end
+reopen(row[1], row[2])
 if row[6] then redis.call('HINCRBYFLOAT', KEYS[2], 'credits', '-' .. row[6]) end
-redis.call('HDEL', KEYS[1], 'outcome', 'reason', 'error', 'raw_status', 'credits', 'finished_ms')
--- The batch is open again; its output stands until the next commit.
-redis.call('HDEL', KEYS[2], 'closed', 'closing', 'finished_ms', 'audit_at', 'audit_tries')
+redis.call('HDEL', KEYS[1], 'credits')
 local generation = move(from, 'running', now, 'collect', { 'run_id', row[3] })
 redis.call('HSET', KEYS[9], ARGV[1], row[3] .. '\n' .. int(generation) .. '\n' .. row[4])
 local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
