@@ -112,13 +112,13 @@ class Ledger(Desk):
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
         args += [manifest_bytes, skipped, state.value, round(sending_s * 1000)]
         way = self._way(submission)
-        new, wake = self._scripts.run("plan", [*way, keys.files(submission)], args)
+        new, wake, generation = self._scripts.run("plan", [*way, keys.files(submission)], args)
         if int(new) < 0:
             raise UnknownBatch(f"no batch {batch}")
         if not new:
             return Lost()
         step = Step.RECONCILE if in_doubt else Step.FEED
-        return Moved(1, self._follow(step, batch, int(wake)))
+        return Moved(int(generation), self._follow(step, batch, int(wake)))
 
     def restore(
         self, batch: str, planned: PlannedSubmission, ended: Restored, *, manifest_bytes: int, skipped: int = 0
@@ -231,21 +231,28 @@ class Ledger(Desk):
         return self._moved("put_back", submission, args, Step.FEED, more=[log])
 
     def pause(
-        self, submission: str, generation: int, *, reason: str, message: str, whole_account: bool = True
+        self,
+        submission: str,
+        generation: int,
+        *,
+        reason: str,
+        message: str,
+        whole_account: bool = True,
+        token: str = "",
     ) -> Moved | Lost:
         """Put a submission back and pause its account (or only its batch) until `resume`."""
         target = "account" if whole_account else "batch"
-        return self._moved("pause", submission, [submission, generation, reason, message, target])
+        return self._moved("pause", submission, [submission, generation, reason, message, target, token])
 
     def uncertain(
-        self, submission: str, generation: int, *, reason: str, first_look_s: float, digests: Sequence[bytes] = ()
+        self, submission: str, generation: int, *, reason: str, first_look_s: float, token: str = ""
     ) -> Moved | Lost:
         """Record that a POST was begun and its outcome isn't known."""
-        args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), b"".join(digests)]
+        args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), "", token]
         return self._moved("uncertain", submission, args, Step.RECONCILE, more=[keys.digests(submission)])
 
     def doubt(self, submission: str, generation: int, *, forgotten: int, attempt: int, over_s: float) -> Moved | Lost:
-        """Take a planned submission for uncertain: a request of generation `forgotten` was begun and is not on record.
+        """Take a submission for uncertain (again): a request of generation `forgotten` was begun and is not on record.
 
         After `over_s` that request has surely ended.
         """
@@ -253,11 +260,19 @@ class Ledger(Desk):
         return self._moved("doubt", submission, args, Step.RECONCILE)
 
     def absent(
-        self, submission: str, generation: int, *, counts: bool, needed: int, next_look_s: float, apart_s: float
+        self,
+        submission: str,
+        generation: int,
+        *,
+        counts: bool,
+        needed: int,
+        next_look_s: float,
+        apart_s: float,
+        lease_s: float = 0.0,
     ) -> Moved | Lost | int:
         """Record a look that did not find the submission; return the looks that count so far, or `Moved` when proven.
 
-        Looks less than `apart_s` apart count once.
+        Looks less than `apart_s` apart count once. A request begun now has surely ended after `lease_s`.
         """
         args: list[Arg] = [
             submission,
@@ -266,6 +281,8 @@ class Ledger(Desk):
             needed,
             round(next_look_s * 1000),
             round(apart_s * 1000),
+            round(lease_s * 1000),
+            int(self._pace.durable),
         ]
         row = self._scripts.run("absent", self._way(submission), args)
         match row[0]:
@@ -290,10 +307,12 @@ class Ledger(Desk):
         args = _finish_args(end, Verb.GIVE_UP, (State.HELD,))
         return _finished(end, self._scripts.run("finish", self._way(submission), args))
 
-    def reject(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
+    def reject(
+        self, submission: str, generation: int, *, reason: str, error: ErrorNote, token: str = ""
+    ) -> Moved | Lost:
         """Finish a submission that can't work as it is."""
         end = Ending(submission, generation, Outcome.FAILED, reason, error)
-        args = _finish_args(end, Verb.REJECT, (State.PLANNED, State.SUBMITTING))
+        args = [*_finish_args(end, Verb.REJECT, (State.PLANNED, State.SUBMITTING)), token]
         return _finished(end, self._scripts.run("finish", self._way(submission), args))
 
     # -- following --------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ TABLE: Mapping[Verb, Transition] = {
         (State.SUBMITTING,), State.UNCERTAIN, "a POST was begun and its outcome isn't known, or its lease ran out"
     ),
     Verb.DOUBT: Transition(
-        (State.PLANNED,),
+        (State.PLANNED, State.UNCERTAIN),
         State.UNCERTAIN,
         "the ledger may have forgotten a request: this machine's spool has one, or another Redis has taken over",
     ),

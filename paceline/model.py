@@ -233,7 +233,8 @@ class Submission:
     """A submission as the ledger has it.
 
     Times are Redis milliseconds since the epoch, None where that has not happened. `attempt` counts POSTs from 1; 0
-    before the first. `past` are the runs of earlier attempts that failed and were retried.
+    before the first; `begun_generation` is that of the last one. `past` are the runs of earlier attempts that failed
+    and were retried.
     """
 
     id: str
@@ -255,6 +256,7 @@ class Submission:
     error: Mapping[str, Any] | None = None
     raw_status: str | None = None
     credits: float | None = None
+    begun_generation: int = 0
     past: tuple[str, ...] = ()
     past_credits: float = 0.0
 

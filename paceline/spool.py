@@ -12,10 +12,12 @@ one file under a lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any, Protocol
 from paceline import jsonl
 from paceline.durable import make_private_dir, open_private, replace_atomically, sync_dir, writing
 from paceline.lifecycle import Verb
+from paceline.model import PlannedFile
 
 MOST_BYTES = 8_000_000
 """A longer file becomes the old one, and the one before it is dropped: some 50,000 requests, 20 hours at full pace."""
@@ -34,11 +37,16 @@ _OLD = "requests.old.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that was begun: which attempt, and the generation that the ledger gave it."""
+    """A request that was begun: which attempt, the generation that the ledger gave it, and its token there.
+
+    `files` is a fingerprint of what was to be sent; see `fingerprint`.
+    """
 
     submission: str
     generation: int
     attempt: int
+    token: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,14 @@ class Verdict:
     request: Request
     verb: Verb
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fingerprint(files: Sequence[PlannedFile]) -> str:
+    """Tell sets of planned files apart: a submission's id says where files are, not which."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.path}\0{file.size_bytes}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 class Spool(Protocol):
@@ -88,7 +104,8 @@ class Notes:
 
     def keep(self, verdict: Verdict) -> None:
         """Add a verdict."""
-        self.begun(verdict.request)
+        if verdict.verb is not Verb.PUT_BACK:  # one that came to nothing may never have begun
+            self.begun(verdict.request)
         self.waiting[verdict.request] = verdict
         if verdict.verb is Verb.ACCEPTED:
             self.accepted[verdict.request.submission] = verdict
@@ -101,7 +118,7 @@ class Notes:
         """Add a line; one that is torn is skipped."""
         try:
             row = jsonl.decode(line)
-            request = Request(row["s"], int(row["g"]), int(row["a"]))
+            request = Request(row["s"], int(row["g"]), int(row["a"]), row.get("t", ""), row.get("h", ""))
             if "v" in row:
                 self.keep(Verdict(request, Verb(row["v"]), row["f"]))
             elif "done" in row:
@@ -123,6 +140,7 @@ class FileSpool:
         self._notes = Notes()
         self._file: int | None = None
         self._read_bytes = 0
+        self._kept_bytes = 0  # what waited when the file was begun
 
     def begun(self, request: Request) -> None:
         """See `Spool`."""
@@ -154,12 +172,12 @@ class FileSpool:
     def _write(self, line: bytes, *, durable: bool) -> None:
         with self._shared():
             assert self._file is not None
-            if self._read_bytes + len(line) > self._most_bytes:
+            if self._read_bytes + len(line) > self._most_bytes + self._kept_bytes:
                 self._turn_over()
             if os.fstat(self._file).st_size > self._read_bytes:
                 line = b"\n" + line  # behind a torn line: it ends here
             if os.write(self._file, line) < len(line):
-                raise OSError(28, "no room")
+                raise OSError(errno.ENOSPC, "no room")
             if durable:
                 os.fsync(self._file)
             self._catch_up()
@@ -192,28 +210,36 @@ class FileSpool:
             self._read_bytes += len(whole) + 1
 
     def _open(self) -> None:
+        """Open the file and read the old one. What fails here leaves nothing half open, and is tried again."""
         if self._file is not None:
-            os.close(self._file)
+            former, self._file = self._file, None
+            os.close(former)
+        notes = Notes()
         new = not self._path.exists()
-        self._file = open_private(str(self._path))
-        fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_APPEND)
-        if new:
-            sync_dir(str(self._folder))
-        self._notes, self._read_bytes = Notes(), 0
-        old = self._folder / _OLD
-        if old.exists():
-            for line in old.read_bytes().split(b"\n"):
-                self._notes.read(line)
+        descriptor = open_private(str(self._path))
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+            if new:
+                sync_dir(str(self._folder))
+            old = self._folder / _OLD
+            for line in old.read_bytes().split(b"\n") if old.exists() else ():
+                notes.read(line)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._file, self._notes, self._read_bytes, self._kept_bytes = descriptor, notes, 0, 0
 
     def _turn_over(self) -> None:
         """Begin a new file with what still waits. Until it has its name, the old one holds all of that too."""
         waiting = [_verdict_line(verdict) for verdict in self._notes.waiting.values()]
+        kept_bytes = sum(map(len, waiting))
         fresh = self._folder / f"{_NAME}.new"
         replace_atomically(str(fresh), waiting)
         self._path.replace(self._folder / _OLD)
         fresh.replace(self._path)
         sync_dir(str(self._folder))
         self._catch_up()
+        self._kept_bytes = kept_bytes
 
 
 def _same(descriptor: int, path: Path) -> bool:
@@ -224,7 +250,8 @@ def _same(descriptor: int, path: Path) -> bool:
 
 
 def _line(request: Request, **more: Any) -> bytes:
-    return jsonl.encode({"s": request.submission, "g": request.generation, "a": request.attempt, **more}) + b"\n"
+    row = {"s": request.submission, "g": request.generation, "a": request.attempt}
+    return jsonl.encode({**row, "t": request.token, "h": request.files, **more}) + b"\n"
 
 
 def _verdict_line(verdict: Verdict) -> bytes:

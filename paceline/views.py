@@ -179,6 +179,7 @@ def parse_submission(submission: str, raw: Mapping[bytes, bytes]) -> Submission:
         error=json.loads(row["error"]) if "error" in row else None,
         raw_status=row.get("raw_status"),
         credits=float(row["credits"]) if "credits" in row else None,
+        begun_generation=int(row.get("begun_gen", 0)),
         past=tuple(row.get("past", "").split()),
         past_credits=float(row.get("past_credits", 0)),
     )

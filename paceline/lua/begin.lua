@@ -31,7 +31,8 @@ if not pace.durable and server ~= '' and life ~= server then
   if ARGV[6] == '1' then
     local over = tonumber(account[2]) + tonumber(ARGV[4])
     -- The jump leaves behind every generation that whoever was sending may still hold.
-    local _, ms = doubt(now, over, tonumber(ARGV[2]) + 1000, 'ledger_restarted')
+    local _, ms = doubt('planned', now, over, tonumber(ARGV[2]) + 1000, 'ledger_restarted')
+    known_here()
     return { 'doubt', ms }
   end
   if account[3] ~= server then
@@ -56,4 +57,5 @@ redis.call('HSET', KEYS[1], 'worker', ARGV[3], 'begun_ms', int(now), 'permit', p
 redis.call('HSETNX', KEYS[2], 'started_ms', int(now))
 redis.call('HINCRBY', KEYS[2], 'req:add', 1)
 local generation = move('planned', 'submitting', lease, 'begin', { 'worker', ARGV[3] })
+redis.call('HSET', KEYS[1], 'begun_gen', generation)
 return { 'granted', generation, attempt, permit }

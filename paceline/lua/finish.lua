@@ -3,12 +3,13 @@
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 verb ('finish', 'reject', 'cancel'), 4 states it may come from (comma separated),
 --      5 outcome, 6 reason, 7 error JSON or '', 8 raw status, 9 credits or '', 10 run url or '',
---      11 ms after which its export is woken again, 12 finished at (ms, '' = now)
+--      11 ms after which its export is woken again, 12 finished at (ms, '' = now),
+--      13 token of the request this is about, or ''
 -- RETURNS {'ok', generation} | {'lost'} | {'unknown'}
 local allowed = {}
 for state in string.gmatch(ARGV[4], '[^,]+') do allowed[#allowed + 1] = state end
 local from, why = fence(allowed)
-if not from then return { why } end
+if not from or not about(ARGV[13]) then return { why or 'lost' } end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'outcome', ARGV[5], 'reason', ARGV[6], 'finished_ms', ARGV[12] ~= '' and ARGV[12] or int(now))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[7]) end

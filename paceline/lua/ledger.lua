@@ -27,6 +27,11 @@ local function fence(allowed)
   return nil, 'lost'
 end
 
+-- Tell whether a verdict is about the request under way; a late one may meet another request of the same generation.
+local function about(token)
+  return (token or '') == '' or token == redis.call('HGET', KEYS[1], 'token')
+end
+
 -- Append to the batch's journal. facts: flat list of names and values.
 local function note(verb, from, to, generation, facts)
   local entry = { 'submission', ARGV[1], 'verb', verb, 'from', from, 'to', to, 'generation', int(generation),
@@ -63,19 +68,20 @@ local function move(from, to, score, verb, facts)
   return generation
 end
 
--- Note under which server's life the submission became planned: another one may have lost what came after; see begin.lua.
-local function planned_here()
+-- Note the server under whose life it became known that no request for the submission is on its way: another one may
+-- have lost what came after. See begin.lua and absent.lua.
+local function known_here()
   local server = server_facts()
   if server then redis.call('HSET', KEYS[1], 'server', string.sub(server, 1, 12)) end
 end
 
--- Take a planned submission for uncertain, because the ledger may have forgotten a request. `over_ms`: when a request
+-- Take a submission for uncertain (again), because the ledger may have forgotten a request. `over_ms`: when a request
 -- that was under way has surely ended; absence is proven by looks that come the settling time after it.
-local function doubt(now, over_ms, generation, reason)
+local function doubt(from, now, over_ms, generation, reason)
   local known = tonumber(redis.call('HGET', KEYS[1], 'generation'))
   redis.call('HSET', KEYS[1], 'generation', int(math.max(known, generation)), 'doubt_ms', int(over_ms))
   redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'permit')
-  local new = move('planned', 'uncertain', now, 'doubt', { 'reason', reason })
+  local new = move(from, 'uncertain', now, 'doubt', { 'reason', reason })
   local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
   return new, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now)
 end
@@ -94,7 +100,6 @@ local function to_planned(from, verb, facts)
   local batch = string.match(ARGV[1], '^(.*)%-')
   local index = tonumber(string.match(ARGV[1], '(%d+)$'))
   local generation = move(from, 'planned', index, verb, facts)
-  planned_here()
   feedable(batch)
   return generation
 end

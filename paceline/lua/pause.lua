@@ -1,10 +1,10 @@
 --! with clock chains ledger
 -- Put a submission back and pause its account, or its batch: nothing can work until a person acts.
 -- KEYS the way
--- ARGV 1 id, 2 generation, 3 reason, 4 message for people, 5 'account' or 'batch'
+-- ARGV 1 id, 2 generation, 3 reason, 4 message for people, 5 'account' or 'batch', 6 token of the request this is about, or ''
 -- RETURNS {'ok', generation} | {'lost'} | {'unknown'}
 local from, why = fence({ 'submitting', 'planned' })
-if not from then return { why } end
+if not from or not about(ARGV[6]) then return { why or 'lost' } end
 local target = ARGV[5] == 'batch' and KEYS[2] or KEYS[14]
 if redis.call('HSETNX', target, 'paused', ARGV[3]) == 1 then
   redis.call('HSET', target, 'paused_message', ARGV[4], 'paused_ms', int(now_ms()))

@@ -5,13 +5,15 @@
 --      7 skipped files up to there, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it),
 --      9 ms from now for which that earlier life may still be sending it
 -- RETURNS {1 if new, 0 if not, -1 if the ledger has no such batch;
---          ms until the chain that goes on from there (feed or reconcile) wants a message or -1}
-if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return { -1, -1 } end
-if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1 } end
+--          ms until the chain that goes on from there (feed or reconcile) wants a message or -1, generation}
+if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return { -1, -1, 0 } end
+if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1, 0 } end
 local now = now_ms()
 local batch = string.match(ARGV[1], '^(.*)%-')
 local index = tonumber(string.match(ARGV[1], '(%d+)$'))
-redis.call('HSET', KEYS[1], 'state', ARGV[8], 'generation', 1, 'attempt', 0, 'files', ARGV[3], 'bytes', ARGV[4],
+-- In an earlier life it had generations, which late verdicts still name: begin above all of them.
+local generation = ARGV[8] == 'uncertain' and math.floor(now / 1000) or 1
+redis.call('HSET', KEYS[1], 'state', ARGV[8], 'generation', int(generation), 'attempt', 0, 'files', ARGV[3], 'bytes', ARGV[4],
            'planned_ms', int(now))
 redis.call('SET', KEYS[17], ARGV[5])
 redis.call('HINCRBY', KEYS[2], 'n:' .. ARGV[8], 1)
@@ -19,14 +21,15 @@ redis.call('HINCRBY', KEYS[2], 'total', 1)
 redis.call('HINCRBY', KEYS[2], 'files', ARGV[3])
 redis.call('HINCRBY', KEYS[2], 'bytes', ARGV[4])
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
-note('plan', '', ARGV[8], 1)
+note('plan', '', ARGV[8], generation)
 if ARGV[8] == 'uncertain' then
   redis.call('HSET', KEYS[1], 'doubt_ms', int(now + tonumber(ARGV[9])))
+  known_here()
   redis.call('ZADD', KEYS[7], now, ARGV[1])
   local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
-  return { 1, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now) }
+  return { 1, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now), int(generation) }
 end
-planned_here()
+known_here()
 redis.call('ZADD', KEYS[4], index, ARGV[1])
 feedable(batch)
-return { 1, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now) }
+return { 1, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now), int(generation) }

@@ -5,8 +5,7 @@
 --      6 token of the request this is about, or '' for whichever is under way
 -- RETURNS {'ok', generation, ms until the feed chain wants a message or -1} | {'lost'} | {'unknown'}
 local from, why = fence({ 'submitting' })
-if not from then return { why } end
-if ARGV[6] ~= '' and ARGV[6] ~= redis.call('HGET', KEYS[1], 'token') then return { 'lost' } end
+if not from or not about(ARGV[6]) then return { why or 'lost' } end
 local now = now_ms()
 local permit = redis.call('HGET', KEYS[1], 'permit')
 if ARGV[4] == '1' and permit then

@@ -7,5 +7,6 @@ local from, why = fence({ 'held' })
 if not from then return { why } end
 local now = now_ms()
 redis.call('HDEL', KEYS[1], 'reason', 'looks', 'look_ms', 'doubt_ms', 'permit')
+known_here()
 local generation = to_planned(from, 'resubmit', { 'reason', ARGV[3] })
 return { 'ok', generation, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now) }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from paceline.chains import Chains
 from paceline.clocks import boottime
+from paceline.delays import upload_deadline_s
 from paceline.errors import ConfigError
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
@@ -38,6 +39,14 @@ class Waits:
     rescue_grace_s: float = 5.0
     feed_window: int = 64
     retry_failed_runs: int = 0
+
+    def deadline_s(self, size_bytes: int) -> float:
+        """Return how long a request with so many bytes may take."""
+        return upload_deadline_s(size_bytes, base_s=self.upload_base_s, bytes_per_s=self.upload_bytes_per_s)
+
+    def lease_s(self, size_bytes: int) -> float:
+        """Return after how long such a request has surely ended."""
+        return self.deadline_s(size_bytes) + self.lease_extra_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     items = [item for item in found_items if item is not None and item.state is State.UNCERTAIN]
     follows: list[Follow] = []
     for item in list(items):
-        known = remembered(context, item.id, item.attempt)
+        known = remembered(context, item)
         if known is not None:
             follows += known
             items.remove(item)
@@ -108,6 +108,7 @@ def _missed(context: Context, item: Submission, trusted: bool, asked_ms: int) ->
         needed=LOOKS_NEEDED,
         next_look_s=next_look_s(age_s, context.waits.settle_s),
         apart_s=APART_S,
+        lease_s=context.waits.lease_s(item.size_bytes),
     )
     if isinstance(moved, Moved):
         context.log.warning("submission.absent", extra={"submission": item.id})

@@ -9,7 +9,6 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from paceline.delays import upload_deadline_s
 from paceline.errors import (
     Ambiguous,
     Blocked,
@@ -27,7 +26,7 @@ from paceline.lifecycle import Verb
 from paceline.model import EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission, batch_of
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, Lost, Moved
-from paceline.spool import Request, Verdict
+from paceline.spool import Request, Verdict, fingerprint
 from paceline.steps.context import Account, Context
 from paceline.steps.verdicts import accept, keep, record, remembered
 from paceline.views import BatchView
@@ -46,6 +45,9 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     account = context.account(batch.account)
     if batch.address != account.address:
         return _wrong_address(context, item, batch, account)
+    known = _remembered(context, item, account)
+    if known is not None:
+        return known
     files = context.views.files(submission_id)
     try:
         root = context.source(batch.source)
@@ -60,6 +62,20 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     except FileProblem as problem:
         return _bad_file(context, item, problem)
     return _begin(context, item, batch, account, root, files)
+
+
+def _remembered(context: Context, item: Submission, account: Account) -> list[Follow] | None:
+    """Stop before a second payment: this machine may have begun a request that the ledger doesn't know any more."""
+    try:
+        latest = context.spool.latest(item.id)
+    except SinkError as error:
+        return _no_spool(context, account, item.id, error)
+    if latest is None or latest.generation <= item.begun_generation:
+        return None
+    # What else was sent meanwhile is forgotten too, so the pace begins anew.
+    rate = account.rates[EndpointClass.ADD]
+    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=rate.window_s, why="rollback")
+    return remembered(context, item)
 
 
 def _wrong_address(context: Context, item: Submission, batch: BatchView, account: Account) -> list[Follow]:
@@ -84,14 +100,7 @@ def _begin(
 ) -> list[Follow]:
     rate = account.rates[EndpointClass.ADD]
     waits = context.waits
-    deadline_s = upload_deadline_s(item.size_bytes, base_s=waits.upload_base_s, bytes_per_s=waits.upload_bytes_per_s)
-    lease_s = deadline_s + waits.lease_extra_s
-    try:
-        forgotten = context.spool.latest(item.id)
-    except SinkError as error:
-        return _no_spool(context, account, item.id, error)
-    if forgotten is not None and forgotten.generation > item.generation:
-        return _forgotten(context, item, account, forgotten, lease_s)
+    deadline_s, lease_s = waits.deadline_s(item.size_bytes), waits.lease_s(item.size_bytes)
     token = secrets.token_hex(4)
     asked_at = context.elapsed()  # before the script: the permit is younger than we think, never older
     try:
@@ -106,13 +115,13 @@ def _begin(
         )
     except RedisError as error:
         # The intent may stand; then it is ours by its token, and nobody has sent anything.
-        facts = {"reason": "not_sent", "unused": True, "token": token}
-        keep(context, Verdict(Request(item.id, item.generation + 1, item.attempt + 1), Verb.PUT_BACK, facts), error)
+        unsent = Request(item.id, item.generation + 1, item.attempt + 1, token)
+        keep(context, Verdict(unsent, Verb.PUT_BACK, {"reason": "not_sent", "unused": True}), error)
         raise
     if not isinstance(begun, Begun):
         follow = getattr(begun, "follow", None)
         return [follow] if follow else []
-    request = Request(item.id, begun.generation, begun.attempt)
+    request = Request(item.id, begun.generation, begun.attempt, token, fingerprint(files))
     try:
         context.spool.begun(request)
     except SinkError as error:
@@ -134,24 +143,6 @@ def _begin(
         context.log.exception("submission.defect", extra={"submission": item.id})
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
     return accept(context, request, accepted.run, accepted.digests)
-
-
-def _forgotten(
-    context: Context, item: Submission, account: Account, forgotten: Request, lease_s: float
-) -> list[Follow]:
-    """Stop before a second payment: this machine has begun a request that the ledger doesn't know any more."""
-    context.log.error("ledger.rolled_back", extra={"submission": item.id, "generation": forgotten.generation})
-    rate = account.rates[EndpointClass.ADD]
-    # What else was sent meanwhile is forgotten too, so the pace begins anew.
-    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=rate.window_s, why="rollback")
-    known = remembered(context, item.id, forgotten.attempt)
-    if known is not None:
-        return known
-    return _follows(
-        context.ledger.doubt(
-            item.id, item.generation, forgotten=forgotten.generation, attempt=forgotten.attempt, over_s=lease_s
-        )
-    )
 
 
 def _no_spool(context: Context, account: Account, submission: str, error: SinkError) -> list[Follow]:

@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 from paceline.delays import reconcile_times_s
 from paceline.errors import SinkError, UnknownBatch
 from paceline.lifecycle import Verb
-from paceline.model import ErrorNote, Follow, RunView
+from paceline.model import ErrorNote, Follow, RunView, State, Submission
 from paceline.replies import Duplicate, Lost, Moved
-from paceline.spool import Request, Verdict
+from paceline.spool import Request, Verdict, fingerprint
 from paceline.steps.context import Context
 
 AT_ONCE = 200
@@ -45,7 +45,7 @@ def record(context: Context, verdict: Verdict, *, spooled: bool = False) -> list
         return []
     if spooled and not isinstance(moved, Lost):
         _done(context, verdict)
-    return [moved.follow] if isinstance(moved, Moved) and moved.follow else []
+    return _follow(moved)
 
 
 def keep(context: Context, verdict: Verdict, error: RedisError) -> None:
@@ -64,12 +64,23 @@ def hand_in(context: Context) -> list[Follow]:
     """Hand in what waits. A run whose submission the ledger doesn't know stays: the ledger may be rebuilt."""
     follows: list[Follow] = []
     try:
-        waiting = context.spool.waiting()[-AT_ONCE:]
+        waiting = context.spool.waiting()
     except SinkError as error:
         context.log.error("spool.failed", extra={"problem": str(error)})
         return []
+    if len(waiting) > AT_ONCE:  # each in its turn: some may wait for a ledger that is never rebuilt
+        start = int(context.elapsed()) * AT_ONCE % len(waiting)
+        waiting = [*waiting[start:], *waiting[:start]][:AT_ONCE]
     for verdict in waiting:
-        moved = apply(context, verdict)
+        try:
+            moved = apply(context, verdict)
+        except RedisError:
+            raise
+        except Exception:
+            # A damaged line, or another version's: the others must not wait for it.
+            context.log.exception("spool.unusable", extra={"submission": verdict.request.submission})
+            _done(context, verdict)
+            continue
         if verdict.verb is Verb.ACCEPTED and isinstance(moved, Lost):
             continue
         _done(context, verdict)
@@ -81,17 +92,45 @@ def hand_in(context: Context) -> list[Follow]:
     return follows
 
 
-def remembered(context: Context, submission: str, attempt: int) -> list[Follow] | None:
-    """Hand in again the run of this attempt that this machine remembers and the ledger doesn't; None if it has none."""
+def remembered(context: Context, item: Submission) -> list[Follow] | None:
+    """Use what this machine knows of a submission and the ledger doesn't; None if it knows nothing more.
+
+    A run is handed in again. Of a request that the ledger forgot, the submission becomes uncertain (again). Where the
+    request was for other files than those planned now, a person decides: an old run must not pass for a new one.
+    """
     try:
-        verdict = context.spool.accepted(submission)
+        latest, accepted = context.spool.latest(item.id), context.spool.accepted(item.id)
     except SinkError as error:
-        context.log.error("spool.failed", extra={"submission": submission, "problem": str(error)})
+        context.log.error("spool.failed", extra={"submission": item.id, "problem": str(error)})
         return None
-    if verdict is None or verdict.request.attempt < attempt:
+    if latest is None:
         return None
-    context.log.warning("spool.remembered", extra={"submission": submission, "run_id": verdict.facts["run_id"]})
-    moved = apply(context, verdict)
+    files = fingerprint(context.views.files(item.id))
+    if latest.generation > item.begun_generation:
+        context.log.error("ledger.rolled_back", extra={"submission": item.id, "generation": latest.generation})
+        if accepted is not None and accepted.request == latest and latest.files == files:
+            return _hand_in_again(context, accepted)
+        over_s = context.waits.lease_s(item.size_bytes)
+        moved = context.ledger.doubt(
+            item.id, item.generation, forgotten=latest.generation, attempt=latest.attempt, over_s=over_s
+        )
+        return _follow(moved)
+    if item.state is not State.UNCERTAIN:
+        return None
+    if latest.files != files:
+        return _follow(context.ledger.hold(item.id, item.generation, reason="files_differ"))
+    if accepted is None or accepted.request.attempt < item.attempt:
+        return None
+    return _hand_in_again(context, accepted)
+
+
+def _hand_in_again(context: Context, accepted: Verdict) -> list[Follow]:
+    facts = {"submission": accepted.request.submission, "run_id": accepted.facts["run_id"]}
+    context.log.warning("spool.remembered", extra=facts)
+    return _follow(apply(context, accepted))
+
+
+def _follow(moved: Moved | Duplicate | Lost) -> list[Follow]:
     return [moved.follow] if isinstance(moved, Moved) and moved.follow else []
 
 
@@ -117,14 +156,17 @@ def _apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
         case Verb.ACCEPTED:
             return _accepted(context, request, facts)
         case Verb.PUT_BACK:
-            return ledger.put_back(name, generation, **facts)
+            return ledger.put_back(name, generation, token=request.token, **facts)
         case Verb.PAUSE:
-            return ledger.pause(name, generation, **facts)
+            return ledger.pause(name, generation, token=request.token, **facts)
         case Verb.REJECT:
-            return ledger.reject(name, generation, reason=facts["reason"], error=ErrorNote(**facts["error"]))
+            note = ErrorNote(**facts["error"])
+            return ledger.reject(name, generation, reason=facts["reason"], error=note, token=request.token)
         case _:
             first_look_s = reconcile_times_s(context.waits.settle_s)[0]
-            return ledger.uncertain(name, generation, reason=facts["reason"], first_look_s=first_look_s)
+            return ledger.uncertain(
+                name, generation, reason=facts["reason"], first_look_s=first_look_s, token=request.token
+            )
 
 
 def _accepted(context: Context, request: Request, facts: dict[str, str]) -> Moved | Duplicate | Lost:

@@ -120,7 +120,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def doubt(self, index: int, stale: bool, forgotten: int, attempt: int) -> None:
         item, generation, oracle = self.which(index, stale)
         answer = self.world.ledger.doubt(item, generation, forgotten=forgotten, attempt=attempt, over_s=90.0)
-        if oracle.state is State.PLANNED and not stale:
+        if oracle.state in (State.PLANNED, State.UNCERTAIN) and not stale:
             assert isinstance(answer, Moved)
             oracle.doubt(forgotten)
             oracle.attempt = max(oracle.attempt, attempt)
@@ -138,6 +138,7 @@ class LedgerMachine(RuleBasedStateMachine):
         elif oracle.server != self.server:
             assert isinstance(answer, Moved)
             oracle.doubt(generation)
+            oracle.server = self.server
         elif free < 1:
             assert isinstance(answer, Wait)
             assert answer.seconds > 0
@@ -190,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = self.world.ledger.put_back(item, generation, reason="test", unused=unused)
         if oracle.state is State.SUBMITTING and not stale:
             assert isinstance(answer, Moved)
-            oracle.plan_again(self.server)
+            oracle.plan_again(oracle.server)
             oracle.attempt -= 1
             if unused:
                 self.grants = self.grants[:0] + self.granted_now()
@@ -218,6 +219,11 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = self.world.ledger.absent(item, generation, counts=counts, needed=2, next_look_s=1.0, apart_s=0.0)
         if oracle.state is not State.UNCERTAIN or stale:
             assert isinstance(answer, Lost)
+            return
+        if oracle.server != self.server:  # a newer request than this server knows may be under way
+            assert answer == 0
+            oracle.doubt(oracle.generation)
+            oracle.server = self.server
             return
         oracle.looks += int(counts)
         if oracle.looks >= 2:

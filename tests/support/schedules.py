@@ -46,7 +46,8 @@ class Scenario:
 
     `copies` is how often each message is delivered; `redelivers`: a message comes again if its worker died over it.
     `durable` is the embedded server, whose workers share one spool; without it, Redis comes back as another server,
-    and what the spool knew is on a machine that doesn't.
+    and what the spool knew is on a machine that doesn't. `stall_s` is how long a stop lasts: a short one ends while a
+    request may still be under way.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Scenario:
     copies: int = 1
     redelivers: bool = False
     durable: bool = True
+    stall_s: float = STALL_S
     first_post: Callable[[], Exception] | None = None
     first_answer: Callable[[], Exception] | None = None
 
@@ -82,6 +84,8 @@ PUT_BACK = (
     Scenario("put back, every message twice", copies=2),
     Scenario("put back, another server", durable=False),
     Scenario("put back, another server, first answer lost", durable=False, first_answer=_lost),
+    Scenario("put back, another server, short stops", durable=False, first_post=_lost, stall_s=58.0),
+    Scenario("put back, with the spool, short stops", first_post=_lost, stall_s=58.0),
 )
 """Scenarios for schedules in which Redis is put back to an older state."""
 
@@ -114,7 +118,7 @@ class Trial:
         self.seam.on = False
         self.batch = world.plan(SUBMISSIONS)
         self.seam.on = True
-        self.seam.stall = lambda: world.run(STALL_S)
+        self.seam.stall = lambda: world.run(scenario.stall_s)
         self.seam.save, self.seam.put_back = self._save, self._put_back
         self._faults = [scenario.first_post]
         self._late_faults = [scenario.first_answer]

@@ -1,0 +1,163 @@
+"""The spool on a real disk: what was noted is there, whatever happens to the process or the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paceline.errors import SinkError
+from paceline.lifecycle import Verb
+from paceline.model import PlannedFile
+from paceline.spool import FileSpool, Request, Verdict, fingerprint
+
+
+def request(number: int, generation: int = 2) -> Request:
+    return Request(f"b012345678-{number:06d}", generation, 1, "0a1b", "feed")
+
+
+def accepted(number: int, generation: int = 2) -> Verdict:
+    return Verdict(request(number, generation), Verb.ACCEPTED, {"run_id": str(number), "run_url": None})
+
+
+def test_what_was_noted_is_known_to_the_next_process(tmp_path: Path) -> None:
+    first = FileSpool(str(tmp_path / "spool"))
+    first.begun(request(1))
+    first.begun(request(2))
+    first.keep(accepted(2))
+    first.keep(accepted(3))
+    first.handed_in(accepted(3))
+
+    second = FileSpool(str(tmp_path / "spool"))
+
+    assert second.latest(request(1).submission) == request(1)
+    assert second.waiting() == [accepted(2)]
+    assert second.accepted(request(3).submission) == accepted(3)
+    assert second.latest("b012345678-000009") is None
+
+
+def test_two_processes_see_each_others_notes_at_once(tmp_path: Path) -> None:
+    one, other = FileSpool(str(tmp_path)), FileSpool(str(tmp_path))
+    one.begun(request(1))
+    assert other.latest(request(1).submission) == request(1)
+    other.keep(accepted(1))
+    assert one.waiting() == [accepted(1)]
+    one.handed_in(accepted(1))
+    assert other.waiting() == []
+
+
+def test_a_put_back_of_a_request_that_never_began_is_no_request(tmp_path: Path) -> None:
+    spool = FileSpool(str(tmp_path))
+    spool.keep(Verdict(request(1), Verb.PUT_BACK, {"reason": "not_sent", "unused": True}))
+    assert spool.latest(request(1).submission) is None
+    assert len(spool.waiting()) == 1
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"s":"b012345678-000002","g":', b"\xff\x00", b'{"s":1}\n[]\n{"s":"x","v":"nonsense"']
+)
+def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path, torn: bytes) -> None:
+    FileSpool(str(tmp_path)).begun(request(1))
+    with (tmp_path / "requests.jsonl").open("ab") as stream:
+        stream.write(torn)
+    spool = FileSpool(str(tmp_path))
+    spool.keep(accepted(3))
+    for reader in (spool, FileSpool(str(tmp_path))):
+        assert reader.latest(request(1).submission) == request(1)
+        assert reader.waiting() == [accepted(3)]
+
+
+def test_the_file_is_turned_over_and_loses_nothing_that_waits(tmp_path: Path) -> None:
+    spool, other = FileSpool(str(tmp_path), most_bytes=2000), FileSpool(str(tmp_path), most_bytes=2000)
+    spool.keep(accepted(0))
+    for number in range(1, 200):
+        (spool if number % 2 else other).begun(request(number))
+    for reader in (spool, other, FileSpool(str(tmp_path), most_bytes=2000)):
+        assert reader.waiting() == [accepted(0)]
+        assert reader.latest(request(199).submission) == request(199)
+        assert reader.latest(request(1).submission) is None  # long ago
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5000
+
+
+def test_more_waiting_than_a_file_holds_is_kept_all_the_same(tmp_path: Path) -> None:
+    spool = FileSpool(str(tmp_path), most_bytes=1000)
+    for number in range(50):
+        spool.keep(accepted(number))
+    for number in range(50, 60):
+        spool.begun(request(number))
+    assert len(FileSpool(str(tmp_path), most_bytes=1000).waiting()) == 50
+    assert FileSpool(str(tmp_path)).latest(request(59).submission) == request(59)
+
+
+def write_many(folder: str, first: int) -> None:
+    spool = FileSpool(folder, most_bytes=3000)
+    for number in range(first, first + 60):
+        spool.keep(accepted(number))
+        if number % 2:
+            spool.handed_in(accepted(number))
+
+
+def test_processes_that_write_and_turn_over_at_once_lose_nothing(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    writers = [context.Process(target=write_many, args=(str(tmp_path), first)) for first in (0, 1000, 2000)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    waiting = {verdict.request.submission for verdict in FileSpool(str(tmp_path)).waiting()}
+    assert waiting == {request(first + n).submission for first in (0, 1000, 2000) for n in range(0, 60, 2)}
+
+
+def test_notes_are_synced_before_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real: Callable[[int], None] = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor)))
+    spool = FileSpool(str(tmp_path))
+    for note in (lambda: spool.begun(request(1)), lambda: spool.keep(accepted(1))):
+        synced.clear()
+        note()
+        assert synced
+
+
+def test_a_disk_that_takes_nothing_is_an_error_that_names_the_place(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("in the way")
+    with pytest.raises(SinkError, match="spool"):
+        FileSpool(str(tmp_path / "spool")).begun(request(1))
+
+
+def test_one_failed_open_is_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FileSpool(str(tmp_path)).begun(request(1))
+    (tmp_path / "requests.jsonl").rename(tmp_path / "requests.old.jsonl")
+    spool = FileSpool(str(tmp_path))
+
+    def fail(_path: Any) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        with pytest.raises(SinkError):
+            spool.latest(request(1).submission)
+    assert spool.latest(request(1).submission) == request(1)
+
+
+def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        FileSpool(str(tmp_path / "spool")).begun(request(1))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "spool").iterdir()} == {0o600}
+
+
+def test_other_files_have_another_fingerprint() -> None:
+    one = PlannedFile("a", 1, 2, "a")
+    same = fingerprint([one])
+    assert same == fingerprint([PlannedFile("a", 1, 2, "a")])
+    others = [PlannedFile("b", 1, 2, "a"), PlannedFile("a", 2, 2, "a"), PlannedFile("a", 1, 3, "a")]
+    assert len({same, *(fingerprint([other]) for other in others), fingerprint([])}) == 5
