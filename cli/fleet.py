@@ -94,10 +94,9 @@ class Fleet:
         One that fails, for want of Redis, is tried again by the next call.
         """
         while self.dead:
-            follows = worker_died(
-                self._services.ledger, self._services.views, self.dead[-1], self._settings.settle_seconds
-            )
-            send(follows)
+            services = self._services
+            settle_s = self._settings.settle_seconds
+            send(worker_died(services.ledger, services.chains, services.views, self.dead[-1], settle_s))
             self.dead.pop()
 
     def _served(self) -> bool:
@@ -124,7 +123,7 @@ class Fleet:
 
     def _start(self) -> None:
         # What an earlier life of this fleet was sending needn't wait for its lease either.
-        self.dead += sorted({worker for worker in self._services.views.senders().values() if is_gone(worker)})
+        self.dead += sorted({worker for worker in self._services.views.busy_workers() if is_gone(worker)})
         self._pipe = os.pipe()
         for number in range(1, self._settings.workers + 1):
             self._add(f"worker-{number}", "upload", self._settings.upload_threads)

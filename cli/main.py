@@ -28,6 +28,8 @@ VERBS = {
     "limits": ("cli.limits", "Show the pace: allowed, learned, used, next free slot."),
     "doctor": ("cli.doctor", "Check settings, Redis, keys and agents."),
     "resolve": ("cli.resolve", "Decide on a held submission."),
+    "collect": ("cli.collect", "Ask again after runs that took longer than the time limit."),
+    "retry": ("cli.retry", "Send what failed once more."),
     "verify": ("cli.verify", "Hold manifest, ledger, provider and output against each other."),
     "rebuild": ("cli.rebuild", "Make the ledger of a batch anew after Redis was lost."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),

@@ -61,6 +61,9 @@ class Pace(Table):
         description="added to each rate window, with the permit's life, so that arrivals never exceed a limit",
     )
     retry_after_longest_seconds: float = Field(3600, gt=0, description="the longest `Retry-After` that is believed")
+    retry_failed_runs: int = Field(
+        0, ge=0, description="a run that failed is sent again by itself up to so many times; each is paid for"
+    )
     feed_window: int = Field(64, gt=0, description="submissions released ahead of the permits, per account")
 
 

@@ -82,6 +82,7 @@ def waits(settings: Settings) -> Waits:
         release_lease_s=settings.release_lease_seconds,
         rescue_grace_s=settings.rescue_grace_seconds,
         feed_window=settings.feed_window,
+        retry_failed_runs=settings.retry_failed_runs,
     )
 
 

@@ -6,6 +6,8 @@ somebody to look. Whoever claims it pushes the due time one lease away, so a cla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from paceline import redis_keys as keys
 from paceline.ledger import EXPORT_LEASE_S
 from paceline.model import Follow, Step
@@ -18,15 +20,16 @@ class Chains:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def claim(self, step: Step, key: str, *, lease_s: float, early_s: float = 0.25) -> str | None:
+    def claim(self, step: Step, key: str, *, lease_s: float, worker: str = "", early_s: float = 0.25) -> str | None:
         """Claim a chain that is due; None if it isn't (another message carries it, or it is idle)."""
-        args: list[Arg] = [f"{step}:{key}", round(lease_s * 1000), round(early_s * 1000)]
+        args: list[Arg] = [f"{step}:{key}", round(lease_s * 1000), round(early_s * 1000), worker]
         return self._scripts.run("chain_claim", [keys.CHAINS], args).decode() or None
 
     def next(self, step: Step, key: str, claim: str, again_s: float | None) -> Follow | None:
         """End a claim: the chain is due again in `again_s`, or idle (None)."""
         args: list[Arg] = [f"{step}:{key}", claim, -1 if again_s is None else round(again_s * 1000)]
-        wake = int(self._scripts.run("chain_next", [keys.CHAINS], args))
+        args.append(step.value)
+        wake = int(self._scripts.run("chain_next", [keys.CHAINS, *_work(step, key)], args))
         return None if wake < 0 else Follow(step, key, wake / 1000)
 
     def wake(self, step: Step, key: str, in_s: float = 0.0) -> Follow | None:
@@ -34,12 +37,15 @@ class Chains:
         wake = int(self._scripts.run("wake_chain", [keys.CHAINS], [f"{step}:{key}", round(in_s * 1000)]))
         return None if wake < 0 else Follow(step, key, wake / 1000)
 
+    def free(self, worker: str) -> list[Follow]:
+        """End the claims of a worker that is known to be gone, and return its chains to be carried on."""
+        return _follows(self._scripts.run("free_chains", [keys.CHAINS], [worker]))
+
     def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
         """Return the chains whose message is late; each is named to one rescuer per grace time."""
         grace = round(grace_s * 1000)
         late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most])
-        split = [member.decode().partition(":") for member in late]
-        return [Follow(Step(step), key) for step, _, key in split]
+        return _follows(late)
 
     def overdue_exports(self, most: int = 100) -> list[Follow]:
         """Return the finished submissions whose export is late."""
@@ -49,3 +55,23 @@ class Chains:
     def overdue_leases(self, most: int = 100) -> list[str]:
         """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
         return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most])]
+
+
+def _follows(chains: Sequence[bytes]) -> list[Follow]:
+    split = [chain.decode().partition(":") for chain in chains]
+    return [Follow(Step(step), key) for step, _, key in split]
+
+
+def _work(step: Step, key: str) -> list[str]:
+    """Return the keys that tell whether a chain has anything to do, as `lua/chain_next.lua` wants them."""
+    if step is Step.CLOSE:
+        return [keys.batch(key)]
+    account, _, agent = key.partition(":")
+    match step:
+        case Step.FEED:
+            found = [keys.feed(account), keys.released(account)]
+        case Step.POLL:
+            found = [keys.due(account, agent)]
+        case _:
+            found = [keys.uncertain(account, agent)]
+    return [keys.account(account), *found]

@@ -341,6 +341,14 @@ class Ledger(Desk):
         more = [keys.digests(submission)]
         return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
 
+    def collect(self, submission: str, generation: int) -> Moved | Lost:
+        """Ask again after a run that was given up at the time limit; its batch is open again until that is known."""
+        return self._moved("collect", submission, [submission, generation], Step.POLL)
+
+    def retry(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
+        """Send a submission that failed once more; `Lost` for one that didn't fail, or that may still be collected."""
+        return self._moved("retry", submission, [submission, generation, reason], Step.FEED)
+
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _look_up_place(self, batch: str) -> tuple[str, str]:

@@ -32,6 +32,8 @@ class Verb(StrEnum):
     HOLD = "hold"
     FINISH = "finish"
     EXPORTED = "exported"
+    COLLECT = "collect"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,14 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.GIVE_UP: Transition((State.HELD,), State.FINISHED, "a person says that it failed"),
     Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),
     Verb.EXPORTED: Transition((State.FINISHED,), State.EXPORTED, "after every sink said it is durable"),
+    Verb.COLLECT: Transition(
+        (State.EXPORTED,), State.RUNNING, "a person asks again after a run that had taken longer than the time limit"
+    ),
+    Verb.RETRY: Transition(
+        (State.FINISHED, State.EXPORTED),
+        State.PLANNED,
+        "failed, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs stay on record",
+    ),
 }
 
 

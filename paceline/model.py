@@ -191,7 +191,8 @@ class RunView:
     """A run as its provider shows it now.
 
     `raw_status` is the provider's word; `outcome` is None while it isn't a terminal one (or is a word we don't know).
-    `data` is what goes into the record's `data`, `{}` where there is none yet.
+    `data` is what goes into the record's `data`, `{}` where there is none yet; `partial` says that the provider names
+    results it didn't give, so that it is worth asking again.
     """
 
     run_id: str
@@ -202,6 +203,7 @@ class RunView:
     credits: float | None = None
     error_message: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,7 @@ class Submission:
     """A submission as the ledger has it.
 
     Times are Redis milliseconds since the epoch, None where that has not happened. `attempt` counts POSTs from 1; 0
-    before the first.
+    before the first. `past` are the runs of earlier attempts that failed and were retried.
     """
 
     id: str
@@ -253,6 +255,8 @@ class Submission:
     error: Mapping[str, Any] | None = None
     raw_status: str | None = None
     credits: float | None = None
+    past: tuple[str, ...] = ()
+    past_credits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:held` | zset | held submissions by time (ms) | permanent |
 | `pl:chains` | zset | self-rescheduling chains by due time (ms) | permanent |
 | `pl:chains:woken` | hash | chain → wake-up that came while its turn was under way (ms) | permanent |
+| `pl:chains:holders` | hash | chain → worker whose turn is under way | permanent |
 | `pl:workers` | zset | workers by the end of their sign of life (ms) | permanent |
 | `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
 """
@@ -46,6 +47,7 @@ LEASES = PREFIX + "leases"
 EXPORTS = PREFIX + "exports"
 HELD = PREFIX + "held"
 CHAINS = PREFIX + "chains"
+HOLDERS = CHAINS + ":holders"
 WORKERS = PREFIX + "workers"
 
 
@@ -165,6 +167,6 @@ PERMANENT = (
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",
-    r"pl:(leases|exports|held|chains|chains:woken|workers)",
+    r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
 )
 """Patterns of the keys that may live without a TTL (until their batch is collected)."""

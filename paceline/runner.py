@@ -7,6 +7,9 @@ and reorder messages at will.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from redis.exceptions import RedisError
 
 from paceline.model import Follow, Step
 from paceline.steps import closing, exporting, feeding, following, reconciling, rescuing, submitting
@@ -28,6 +31,9 @@ LONGEST_COUNTDOWN_S = 60.0
 
 ELSEWHERE_S = 0.5
 """A chain that this process can't carry, for want of its account, is left to another one this much later."""
+
+RETRY_S = 1.0
+"""A chain whose turn failed is due again this much later; rescue wakes it."""
 
 
 class Runner:
@@ -52,13 +58,18 @@ class Runner:
 
     def _chain(self, step: Step, key: str) -> list[Follow]:
         chains = self.context.chains
-        claim = chains.claim(step, key, lease_s=self.context.waits.chain_lease_s)
+        claim = chains.claim(step, key, lease_s=self.context.waits.chain_lease_s, worker=self.context.worker)
         if claim is None:
             return []
         if not self._fits(step, key):
             onward = chains.next(step, key, claim, ELSEWHERE_S)
             return [onward] if onward else []
-        follows, again_s = CHAINS[step](self.context, key)
+        try:
+            follows, again_s = CHAINS[step](self.context, key)
+        except Exception:
+            with suppress(RedisError):  # then its lease has to run out
+                chains.next(step, key, claim, RETRY_S)
+            raise
         onward = chains.next(step, key, claim, None if again_s is None else min(again_s, LONGEST_COUNTDOWN_S))
         return [*follows, onward] if onward else follows
 

@@ -179,6 +179,8 @@ def parse_submission(submission: str, raw: Mapping[bytes, bytes]) -> Submission:
         error=json.loads(row["error"]) if "error" in row else None,
         raw_status=row.get("raw_status"),
         credits=float(row["credits"]) if "credits" in row else None,
+        past=tuple(row.get("past", "").split()),
+        past_credits=float(row.get("past_credits", 0)),
     )
 
 
@@ -238,13 +240,14 @@ class Views:
             if b"state" in raw and packed is not None
         }
 
-    def run_ids(self, submissions: Sequence[str]) -> dict[str, str]:
-        """Return the run ids on record, in one round trip; submissions without one are missing."""
+    def run_ids(self, submissions: Sequence[str]) -> dict[str, set[str]]:
+        """Return the run ids on record, those of earlier attempts too, in one round trip."""
         with self._redis.pipeline(transaction=False) as pipe:
             for item in submissions:
-                pipe.hget(keys.submission(item), "run_id")
-            found = pipe.execute()
-        return {item: run_id.decode() for item, run_id in zip(submissions, found, strict=True) if run_id}
+                pipe.hmget(keys.submission(item), ["run_id", "past"])
+            rows = pipe.execute()
+        found = zip(submissions, rows, strict=True)
+        return {item: {run for part in row if part for run in part.decode().split()} for item, row in found}
 
     def submission(self, submission: str) -> Submission:
         """Return a submission. Raises `UnknownSubmission`."""
@@ -341,6 +344,11 @@ class Views:
                 pipe.hget(keys.submission(item), "worker")
             found = pipe.execute()
         return {item: worker.decode() for item, worker in zip(ids, found, strict=True) if worker}
+
+    def busy_workers(self) -> set[str]:
+        """Return the workers that are sending something, or have a chain's turn."""
+        holders = {worker.decode() for worker in self._redis.hvals(keys.HOLDERS)}
+        return holders | set(self.senders().values())
 
     def workers(self) -> list[dict[str, object]]:
         """Return the workers that gave a sign of life within 15 s."""

@@ -8,11 +8,12 @@
 -- ARGV 1 id, 2 '', 3 attempt ('' = whichever), 4 run id, 5 run url, 6 ms until the first poll, 7 digests or '',
 --      8 external id, 9 started at (ms, '' = now), 10 credits or ''
 -- RETURNS {'ok', generation, ms until the poll chain wants a message or -1} | {'duplicate', run id on record} | {'unknown'}
-local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id')
+local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past')
 local state = row[1]
 if not state then return { 'unknown' } end
 local now = now_ms()
-if row[3] == ARGV[4] then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1 } end
+local past = row[4] and string.find(' ' .. row[4] .. ' ', ' ' .. ARGV[4] .. ' ', 1, true)  -- an earlier attempt's, retried
+if row[3] == ARGV[4] or past then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1 } end
 local same = ARGV[3] == '' or ARGV[3] == row[2]
 local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end

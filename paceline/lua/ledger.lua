@@ -80,6 +80,15 @@ local function doubt(now, over_ms, generation, reason)
   return new, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now)
 end
 
+-- Undo what finish.lua counted, and open the batch again; its output stands until the next commit.
+local function reopen(outcome, reason)
+  redis.call('HINCRBY', KEYS[2], 'o:' .. outcome, -1)
+  redis.call('HINCRBY', KEYS[2], 'files:' .. outcome, -tonumber(redis.call('HGET', KEYS[1], 'files')))
+  if redis.call('HINCRBY', KEYS[2], 'why:' .. reason, -1) == 0 then redis.call('HDEL', KEYS[2], 'why:' .. reason) end
+  redis.call('HDEL', KEYS[1], 'outcome', 'reason', 'error', 'raw_status', 'finished_ms')
+  redis.call('HDEL', KEYS[2], 'closed', 'closing', 'finished_ms', 'audit_at', 'audit_tries')
+end
+
 -- Put the submission back among the planned ones, first in its batch's order.
 local function to_planned(from, verb, facts)
   local batch = string.match(ARGV[1], '^(.*)%-')

@@ -316,6 +316,7 @@ def _view(run: _Run) -> RunView:
         credits=float(used) if used is not None and is_finite(used) else None,
         error_message=_error_message(data) if outcome is Outcome.FAILED else None,
         data=data,
+        partial=any(isinstance(name, str) and name not in data for name in run.order or ()),
     )
 
 

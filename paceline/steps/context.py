@@ -37,6 +37,7 @@ class Waits:
     chain_lease_s: float = 45.0
     rescue_grace_s: float = 5.0
     feed_window: int = 64
+    retry_failed_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from paceline.errors import PacelineError, ProviderError, Unavailable
-from paceline.model import EndpointClass, ErrorNote, Follow, State, Submission
+from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part
 from paceline.replies import Moved
 from paceline.steps.context import Context
@@ -23,6 +23,10 @@ def export(context: Context, submission_id: str) -> list[Follow]:
     if item is None or item.state is not State.FINISHED:
         return []
     batch = context.views.batch(item.batch)
+    if _tries_again(item, context.waits.retry_failed_runs):
+        context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
+        again = context.ledger.retry(item.id, item.generation, reason="policy")
+        return [again.follow] if isinstance(again, Moved) and again.follow else []
     try:
         data, item = _data(context, item, batch)
         part = build_part(batch, item, context.views.files(item.id), context.views.digests(item.id), data)
@@ -40,6 +44,11 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         return []
     context.log.info("submission.exported", extra={"submission": item.id})
     return [moved.follow] if moved.follow else []
+
+
+def _tries_again(item: Submission, retries: int) -> bool:
+    """Tell whether a run that failed at the provider is sent again by policy."""
+    return item.outcome is Outcome.FAILED and item.reason == "run_failed" and item.attempt <= retries
 
 
 def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping[str, Any], Submission]:

@@ -130,10 +130,13 @@ def _ours(context: Context, run: DueRun, view: RunView | None) -> RunView | None
 def decide(run: DueRun, view: RunView | None, waits: Waits) -> RunView | None:
     """Return the run's end as a view with an outcome, or None while it is to be asked after again.
 
+    A run that succeeded, but whose results aren't all there, is asked after again: they have been paid for.
     A run that isn't there, or says a word we don't know, is asked after until the batch's time limit; then it finishes
     as failed(timed_out) and keeps its run id.
     """
-    if view is not None and view.outcome is not None:
+    ended = view is not None and view.outcome is not None
+    lacking = view is not None and view.partial and view.outcome is Outcome.SUCCEEDED
+    if ended and not (lacking and run.age_s <= waits.run_limit_s):
         return view
     if run.age_s <= waits.run_limit_s:
         return None

@@ -67,7 +67,7 @@ def _look(
     trusted = control is None or control in by_external
     follows: list[Follow] = []
     for item in items:
-        hits = by_external.get(item.external_id, [])
+        hits = [run for run in by_external.get(item.external_id, []) if run.run_id not in item.past]
         follows += _found(context, item, hits) if hits else _missed(context, item, trusted, asked_ms)
     return follows, None
 
@@ -144,7 +144,7 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
     known = context.views.run_ids(submissions)
     for item in submissions:
         for run in by_external.get(external_id(item), []):
-            if run.run_id == known.get(item):
+            if run.run_id in known[item]:
                 continue
             moved = context.ledger.accepted(item, run, attempt=None, first_poll_s=0.0)
             if isinstance(moved, Duplicate):

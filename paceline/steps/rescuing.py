@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paceline.chains import Chains
 from paceline.delays import reconcile_times_s
 from paceline.ledger import Ledger
 from paceline.model import Follow, State
@@ -23,12 +24,12 @@ def rescue(context: Context) -> list[Follow]:
     return follows
 
 
-def worker_died(ledger: Ledger, views: Views, worker: str, settle_s: float) -> list[Follow]:
-    """Take what a worker was sending for uncertain, because its process is known to be gone.
+def worker_died(ledger: Ledger, chains: Chains, views: Views, worker: str, settle_s: float) -> list[Follow]:
+    """Take what a worker was sending for uncertain and carry its chains on: its process is known to be gone.
 
     Only whoever saw the process end may call this; others wait for the lease.
     """
-    follows: list[Follow] = []
+    follows = chains.free(worker)
     for submission, sender in views.senders().items():
         item = views.find_submission(submission) if sender == worker else None
         if item is None or item.state is not State.SUBMITTING:

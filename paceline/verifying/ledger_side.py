@@ -64,13 +64,13 @@ class LedgerSide:
         sums["files"] += item.files
         sums["bytes"] += item.size_bytes
         sums[f"n:{item.state}"] += 1
-        sums["runs_accepted"] += item.run_id is not None
+        sums["runs_accepted"] += (item.run_id is not None) + len(item.past)
         if item.outcome is not None:
             sums[f"o:{item.outcome}"] += 1
             sums[f"files:{item.outcome}"] += item.files
             if item.outcome is not Outcome.SUCCEEDED:
                 sums[f"why:{item.reason}"] += 1
-        self._credits += item.credits or 0.0
+        self._credits += (item.credits or 0.0) + item.past_credits
 
     def check_totals(self, skipped: int) -> None:
         """Hold the batch's totals against what its submissions came to, and the manifest's skipped files.

@@ -42,7 +42,7 @@ def check_runs(
 
 def _plain(item: Submission, found: Sequence[RunView]) -> bool:
     """Tell whether there is nothing to wonder about."""
-    return [run.run_id for run in found] == ([item.run_id] if item.run_id else [])
+    return [run.run_id for run in found] == ([item.run_id] if item.run_id else []) and not item.past
 
 
 def _check_one(
@@ -53,6 +53,7 @@ def _check_one(
         findings.differs(
             Kind.RUN_MISSING, submission=item.id, expected=item.run_id, found=[run.run_id for run in found]
         )
+    found = [run for run in found if run.run_id not in item.past]
     may_have_one = item.run_id is None and item.state in UNDER_WAY
     for run in found[1:] if may_have_one else found:
         if run.run_id != item.run_id:

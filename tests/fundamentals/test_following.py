@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from paceline.errors import AccessDenied, AnswerTooLarge, PacelineError, SinkError, Throttled, Unavailable
-from paceline.model import EndpointClass, Outcome, RunView, submission_id
+from paceline.errors import AccessDenied, Ambiguous, AnswerTooLarge, PacelineError, SinkError, Throttled, Unavailable
+from paceline.model import EndpointClass, Outcome, RunView, Submission, submission_id
+from paceline.replies import Lost, Moved
 from paceline.sinks.base import Part
+from paceline.steps.context import Waits
+from tests.support.fake_provider import fail_with
 from tests.support.world import World
 
 
@@ -160,3 +165,89 @@ def test_an_extra_run_at_the_provider_is_reported_by_the_closing_audit() -> None
     assert view.closed
     assert view.duplicates == {extra.run_id: submission_id(batch, 2)}
     assert world.sink.commits[-1].summary["duplicate_runs"] == 1
+
+
+def test_a_run_that_ends_after_its_time_limit_is_collected_late_and_not_paid_again() -> None:
+    world = World(waits=Waits(run_limit_s=600.0))
+    world.provider.run_s = 5000.0
+    batch = world.plan(2)
+    world.run()
+    assert world.views.batch(batch).closed
+    assert world.views.batch(batch).reasons == {"timed_out": 2}
+
+    world.send([moved.follow for moved in map(_collect(world), world.views.submissions(batch)) if moved.follow])
+    world.run()
+    assert world.views.batch(batch).reasons == {"timed_out": 2}  # still going, so given up again
+
+    world._tick(5000.0)
+    world.send([moved.follow for moved in map(_collect(world), world.views.submissions(batch)) if moved.follow])
+    assert not world.views.batch(batch).closed
+    world.run()
+
+    after = world.views.batch(batch)
+    assert (after.closed, after.reasons, after.outcomes[Outcome.SUCCEEDED]) == (True, {}, 2)
+    assert (after.credits, after.runs_accepted, len(world.provider.runs)) == (3.0, 2, 2)
+    assert {part.record["outcome"] for part in world.sink.parts.values()} == {"succeeded"}
+    assert world.sink.commits[-1].summary["files"]["succeeded"] == 6
+    assert isinstance(_collect(world)(next(iter(world.views.submissions(batch)))), Lost)
+
+
+def test_a_failed_submission_is_retried_as_a_new_attempt_with_the_old_run_on_record() -> None:
+    world = World()
+    fails = [True]
+    world.provider.outcome = lambda external: (
+        Outcome.FAILED if external.endswith("2") and fails[0] else Outcome.SUCCEEDED
+    )
+    batch = world.plan(3)
+    world.run()
+    assert world.views.batch(batch).closed
+
+    fails[0] = False
+    items = list(world.views.submissions(batch))
+    answers = [world.ledger.retry(item.id, item.generation, reason="by_person") for item in items]
+    assert [isinstance(answer, Moved) for answer in answers] == [False, True, False]
+    world.send([answer.follow for answer in answers if isinstance(answer, Moved) and answer.follow])
+    world.run()
+
+    retried, after = world.views.submission(items[1].id), world.views.batch(batch)
+    assert (retried.attempt, retried.past) == (2, (items[1].run_id,))
+    assert world.sink.parts[retried.id].record["attempts"] == 2
+    assert (after.closed, after.outcomes[Outcome.SUCCEEDED], after.outcomes[Outcome.FAILED]) == (True, 3, 0)
+    assert (after.runs_accepted, dict(after.duplicates), after.reasons) == (4, {}, {})
+    assert after.credits == 6.0  # what failed was paid for too
+    assert len(world.provider.runs) == 4
+
+
+def test_a_lost_answer_to_a_retry_finds_the_new_run_not_the_old_one() -> None:
+    world = World()
+    fails = [True]
+    world.provider.outcome = lambda _external: Outcome.FAILED if fails[0] else Outcome.SUCCEEDED
+    batch = world.plan(1)
+    world.run()
+    (item,) = world.views.submissions(batch)
+    fails[0] = False
+    world.provider.on_submit = fail_with(Ambiguous("no answer"))  # this one isn't accepted
+    moved = world.ledger.retry(item.id, item.generation, reason="by_person")
+    assert isinstance(moved, Moved)
+    world.send([moved.follow] if moved.follow else [])
+    world.run()
+    (after,) = world.views.submissions(batch)
+    assert (after.outcome, after.attempt, after.past) == (Outcome.SUCCEEDED, 3, (item.run_id,))
+    assert len(world.provider.runs) == 2
+
+
+def test_policy_sends_a_failed_run_again_so_many_times_and_no_more() -> None:
+    world = World(waits=Waits(retry_failed_runs=2))
+    world.provider.outcome = lambda external: Outcome.FAILED if external.endswith("1") else Outcome.SUCCEEDED
+    batch = world.plan(2)
+    world.run()
+    one, other = world.views.submissions(batch)
+    assert (one.outcome, one.attempt, len(one.past)) == (Outcome.FAILED, 3, 2)
+    assert (other.outcome, other.attempt) == (Outcome.SUCCEEDED, 1)
+    assert world.views.batch(batch).closed
+    assert Counter(run.external_id for run in world.provider.runs.values())[one.external_id] == 3
+    assert world.views.batch(batch).duplicates == {}
+
+
+def _collect(world: World) -> Callable[[Submission], Any]:
+    return lambda item: world.ledger.collect(item.id, item.generation)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from paceline.errors import AgentUnknown, AnswerTooLarge, FileMissing, SourceUnreachable, Throttled
-from paceline.model import EndpointClass, Outcome, Rate, RunView, Step, submission_id
+from paceline.model import EndpointClass, Follow, Outcome, Rate, RunView, Step, submission_id
 from paceline.replies import Begun, Duplicate, Moved
 from paceline.sinks.base import Part
+from paceline.steps.rescuing import worker_died
 from tests.support.fake_provider import fail_with
 from tests.support.world import World
 
@@ -185,3 +186,32 @@ def test_a_missing_file_fails_its_own_submission_only() -> None:
     world.run()
     assert world.views.batch(batch).outcomes[Outcome.SUCCEEDED] == 4
     assert world.views.submission(submission_id(batch, 2)).reason == "file_missing"
+
+
+def test_a_turn_that_fails_is_taken_again_soon_not_after_its_lease() -> None:
+    world = World()
+    world.plan(1)
+    context = world.context
+
+    def gone(*_args: object, **_named: object) -> None:
+        raise OSError("no descriptors")
+
+    release, context.ledger.release = context.ledger.release, gone  # type: ignore[assignment,method-assign]
+    with pytest.raises(OSError, match="descriptors"):
+        world.runner.run(Step.FEED, "fake")
+    context.ledger.release = release  # type: ignore[method-assign]
+    world._tick(1.0)
+    assert Follow(Step.SUBMIT, next(iter(world.views.batch_ids())) + "-000001") in world.runner.run(Step.FEED, "fake")
+
+
+def test_the_chains_of_a_dead_worker_go_on_at_once() -> None:
+    world = World()
+    world.plan(1)
+    chains = world.context.chains
+    assert chains.claim(Step.FEED, "fake", lease_s=45.0, worker="dead") is not None
+    assert world.views.busy_workers() == {"dead"}
+    assert chains.claim(Step.FEED, "fake", lease_s=45.0, worker="w2") is None
+    follows = worker_died(world.ledger, chains, world.views, "dead", 20.0)
+    assert follows == [Follow(Step.FEED, "fake")]
+    assert chains.claim(Step.FEED, "fake", lease_s=45.0, worker="w2") is not None
+    assert worker_died(world.ledger, chains, world.views, "dead", 20.0) == []

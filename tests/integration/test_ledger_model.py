@@ -41,10 +41,15 @@ class Oracle:
         self.run_id: str | None = None
         self.looks = 0
         self.server = "first"
+        self.late = False
+        self.failed = False  # and may be retried
+        self.past: list[str] = []
 
     def move(self, state: State) -> None:
         self.state = state
         self.generation += 1
+        if state is not State.EXPORTED:
+            self.failed = False
 
     def plan_again(self, server: str) -> None:
         self.move(State.PLANNED)
@@ -247,6 +252,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 oracle.plan_again(self.server)
             else:
                 oracle.move(State.FINISHED)
+                oracle.late, oracle.failed = False, True
             oracle.looks = 0
         else:
             assert isinstance(answer, Lost)
@@ -258,18 +264,50 @@ class LedgerMachine(RuleBasedStateMachine):
         if oracle.state in (State.SUBMITTING, State.PLANNED) and not stale:
             assert isinstance(answer, Moved)
             oracle.move(State.FINISHED)
+            oracle.late, oracle.failed = False, True
         else:
             assert isinstance(answer, Lost)
 
-    @rule(index=SUBMISSIONS, stale=STALE)
-    def finish(self, index: int, stale: bool) -> None:
+    @rule(index=SUBMISSIONS, stale=STALE, late=st.booleans(), failed=st.booleans())
+    def finish(self, index: int, stale: bool, late: bool, failed: bool) -> None:
         item, generation, oracle = self.which(index, stale)
         view = RunView(oracle.run_id or "1", None, "success", Outcome.SUCCEEDED, credits=2.0)
         end = Ending(item, generation, Outcome.SUCCEEDED, "completed", None, view)
+        if failed:
+            end = Ending(item, generation, Outcome.FAILED, "run_failed", ErrorNote("provider", "run", "no"), view)
+        if late:
+            end = Ending(item, generation, Outcome.FAILED, "timed_out", ErrorNote("timeout", "run", "late"), view)
         (answer,) = self.world.ledger.finish([end])
         if oracle.state is State.RUNNING and not stale:
             assert isinstance(answer, Moved)
             oracle.move(State.FINISHED)
+            oracle.late = late
+            oracle.failed = failed and not late
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def collect(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.collect(item, generation)
+        if oracle.state is State.EXPORTED and oracle.late and not stale:
+            assert isinstance(answer, Moved)
+            oracle.move(State.RUNNING)
+            oracle.late = False
+            assert not self.world.views.batch(self.batch).closed
+        else:
+            assert isinstance(answer, Lost)
+
+    @rule(index=SUBMISSIONS, stale=STALE)
+    def retry(self, index: int, stale: bool) -> None:
+        item, generation, oracle = self.which(index, stale)
+        answer = self.world.ledger.retry(item, generation, reason="test")
+        failed = oracle.state in (State.FINISHED, State.EXPORTED) and oracle.failed
+        if failed and not stale:
+            assert isinstance(answer, Moved)
+            oracle.past += [oracle.run_id] if oracle.run_id else []
+            oracle.run_id, oracle.looks = None, 0
+            oracle.plan_again(self.server)
         else:
             assert isinstance(answer, Lost)
 
@@ -295,12 +333,20 @@ class LedgerMachine(RuleBasedStateMachine):
             item = self.world.views.submission(submission_id(self.batch, index))
             assert (item.state, item.generation) == (oracle.state, oracle.generation)
             assert (item.attempt, item.run_id) == (oracle.attempt, oracle.run_id)
+            assert list(item.past) == oracle.past
 
     @invariant()
     def every_counter_is_the_number_of_submissions_in_that_state(self) -> None:
         counted = self.world.views.batch(self.batch).by_state
         for state in State:
             assert counted[state] == sum(1 for oracle in self.oracles.values() if oracle.state is state)
+
+    @invariant()
+    def what_was_counted_at_an_end_is_counted_once(self) -> None:
+        batch = self.world.views.batch(self.batch)
+        ended = sum(1 for oracle in self.oracles.values() if oracle.state in (State.FINISHED, State.EXPORTED))
+        assert sum(batch.outcomes.values()) == ended
+        assert sum(batch.files_by_outcome.values()) == 3 * ended
 
     @invariant()
     def every_submission_stands_in_the_one_list_of_its_state(self) -> None:

@@ -277,7 +277,15 @@ def test_of_two_runs_that_are_already_there_the_older_is_kept_and_the_other_repo
     assert world.batch(batch).duplicates == {str(max(twins)): first.id}
 
 
-def test_results_that_are_null_are_a_success_without_data(world: Rehearsal) -> None:
+def test_results_that_are_null_at_first_are_waited_for(world: Rehearsal) -> None:
+    world.sandbox.faults("null_data@list:count=3")
+    batch = planned(world)
+    world.run()
+    check(world, batch)
+    assert all(record["data"] for record in world.records().values())
+
+
+def test_results_that_stay_null_are_a_success_without_data_at_the_time_limit(world: Rehearsal) -> None:
     world.sandbox.faults("null_data")
     batch = planned(world)
     world.run()

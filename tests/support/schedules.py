@@ -126,7 +126,7 @@ class Trial:
         self.seam.on = False
         world.restart()
         world.run(20_000.0)
-        if not self.scenario.finds:
+        for _ in range(3 if not self.scenario.finds else 0):
             self._decide()
             world.run(20_000.0)
         self._judge()
@@ -134,17 +134,23 @@ class Trial:
         return self.problems
 
     def _on_submit(self, request: SubmitRequest) -> None:
+        if self.put_back:
+            self._fault()
+            return  # the ledger may have forgotten, between the intent and this moment
         item = self.world.views.submission(request.external_id.partition(".")[2])
         noted = self.world.spool.latest(item.id)
         if item.state is not State.SUBMITTING:
             self.problems.append(f"I11: {item.id} is sent while it is {item.state}")
         if noted is None or noted.generation != item.generation:
             self.problems.append(f"I11: {item.id} is sent without a note in the spool")
+        self._fault(item.id)
+
+    def _fault(self, submission: str = "") -> None:
         fault = self._faults.pop() if self._faults else None
         if fault is not None:
             error = fault()
             if isinstance(error, Refused):
-                self.refused.add(item.id)
+                self.refused.add(submission)
             elif isinstance(error, NotSent):
                 self.world.provider.arrivals.pop()
             raise error
