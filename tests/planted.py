@@ -85,7 +85,13 @@ LEDGER = (
         "second run taken silently",
         "a run that was paid for twice is in no report",
         "paceline/lua/accepted.lua",
-        (("if row[3] == ARGV[4] then return", "if row[3] then return"),),
+        (
+            (
+                "if not verb or row[3] then\n",
+                "if row[3] then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1 } end\n"
+                "if not verb or row[3] then\n",
+            ),
+        ),
         ("tests/fundamentals/test_following.py::test_an_extra_run_at_the_provider_is_reported_by_the_closing_audit",),
     ),
     Mutant(
