@@ -12,6 +12,7 @@ help:
 	@echo 'make test    the tests, as CI runs them'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
+	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
 	@echo 'make bench   measure, and print tables'
@@ -31,6 +32,9 @@ prove: .venv/.dev
 
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak --kills 200 $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
+
+mutants: .venv/.dev
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -17,8 +17,9 @@ import click
 from cli.main import VERBS, cli
 from config.names import PREFIX, Origin, check_way
 from config.settings import NOT_SETTINGS
-from docs import faults, generate
+from docs import faults, generate, planted
 from paceline.errors import ConfigError
+from tests.planted import MUTANTS
 
 ROOT = generate.ROOT
 
@@ -204,6 +205,12 @@ def untried_faults(pages: Mapping[str, str], tests: Collection[str]) -> Iterator
         yield Problem(faults.PAGE, number, text)
 
 
+def untried_mutants(pages: Mapping[str, str], mutants: Collection[str], tests: Collection[str]) -> Iterator[Problem]:
+    """Find planted bugs that the table doesn't have, and rows of bugs that aren't planted."""
+    for number, text in planted.wrong_rows(pages.get(planted.PAGE, ""), mutants, tests):
+        yield Problem(planted.PAGE, number, text)
+
+
 def cli_options() -> dict[str, set[str]]:
     """Collect the options of every verb, hidden ones left out; under `""` those of the command itself."""
     above = click.Context(cli, info_name="paceline", **cli.context_settings)
@@ -229,13 +236,15 @@ def read_pages(root: Path) -> dict[str, str]:
 def problems(root: Path = ROOT) -> list[Problem]:
     """Return everything that is wrong, page by page."""
     pages = read_pages(root)
+    tests = faults.test_names(root)
     found = [
         *stale(pages, generate.pages(root)),
         *broken_links(pages, lambda path: (root / path).exists()),
         *unknown_commands(pages, cli_options()),
         *unknown_variables(pages),
         *unreadable_json(pages),
-        *untried_faults(pages, faults.test_names(root)),
+        *untried_faults(pages, tests),
+        *untried_mutants(pages, [mutant.name for mutant in MUTANTS], tests),
     ]
     return sorted(found, key=lambda one: (one.page, one.line, one.text))
 

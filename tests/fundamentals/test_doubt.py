@@ -59,6 +59,25 @@ def test_a_list_that_is_wrongly_empty_once_proves_nothing() -> None:
     assert world.states(batch) == {"exported": 2}
 
 
+def test_one_empty_list_proves_nothing_even_past_the_settling_time_and_with_nothing_to_compare() -> None:
+    world = World()
+    world.provider.after_accept = lost_answer
+    real = world.provider.find
+    late: list[float] = []
+
+    def find(agent: str, external_ids: object) -> object:
+        if world.clock - world.provider.arrivals[0][0] >= world.waits.settle_s:
+            late.append(world.clock)
+        return real(agent, external_ids) if len(late) > 1 else []  # type: ignore[arg-type]  # passed through
+
+    world.provider.find = find  # type: ignore[method-assign,assignment]  # a provider that lags and lies
+    batch = world.plan(1)
+    world.run()
+    assert len(late) > 1
+    assert world.states(batch) == {"exported": 1}
+    assert len(world.provider.arrivals) == 1
+
+
 def test_a_run_that_shows_up_late_is_found_before_anything_is_sent_again() -> None:
     world = World()
     world.provider.after_accept = lost_answer
@@ -148,6 +167,7 @@ def test_a_permit_too_old_at_the_first_byte_is_handed_back_and_costs_no_attempt(
     assert world.states(batch) == {"exported": 1}
     assert len(world.provider.arrivals) == 1
     assert world.views.submission(submission_id(batch, 1)).attempt == 1
+    assert [row["reason"] for row in world.views.journal(batch) if row["verb"] == "put_back"] == ["permit_expired"]
 
 
 def held(world: World) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -113,15 +112,43 @@ def test_processes_that_write_and_turn_over_at_once_lose_nothing(tmp_path: Path)
     assert waiting == {request(first + n).submission for first in (0, 1000, 2000) for n in range(0, 60, 2)}
 
 
-def test_notes_are_synced_before_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[int] = []
-    real: Callable[[int], None] = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor)))
+@pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """Give, by inode, how many bytes were written to a file since it was last synced: what a power cut would take."""
+    left: dict[int, int] = {}
+    write, sync = os.write, os.fsync
+
+    def counting(descriptor: int, data: bytes) -> int:
+        left[os.fstat(descriptor).st_ino] = left.get(os.fstat(descriptor).st_ino, 0) + len(data)
+        return write(descriptor, data)
+
+    def syncing(descriptor: int) -> None:
+        sync(descriptor)
+        left[os.fstat(descriptor).st_ino] = 0
+
+    monkeypatch.setattr(os, "write", counting)
+    monkeypatch.setattr(os, "fsync", syncing)
+    return left
+
+
+def test_a_note_is_on_the_disk_before_anything_is_sent(tmp_path: Path, unsynced: dict[int, int]) -> None:
+    spool = FileSpool(str(tmp_path / "spool"))
+    spool.begun(request(1))
+    written = (tmp_path / "spool/requests.jsonl").stat()
+    assert written.st_size > 0
+    assert unsynced[written.st_ino] == 0
+    assert unsynced[(tmp_path / "spool").stat().st_ino] == 0  # its name is there too
+    spool.keep(accepted(1))
+    assert unsynced[written.st_ino] == 0
+
+
+def test_an_older_request_never_hides_a_newer_one(tmp_path: Path) -> None:
     spool = FileSpool(str(tmp_path))
-    for note in (lambda: spool.begun(request(1)), lambda: spool.keep(accepted(1))):
-        synced.clear()
-        note()
-        assert synced
+    newer = request(1, 1005)
+    spool.begun(newer)
+    spool.begun(request(1))
+    spool.keep(accepted(1))
+    assert spool.latest(newer.submission) == newer
 
 
 def test_a_disk_that_takes_nothing_is_an_error_that_names_the_place(tmp_path: Path) -> None:
