@@ -206,6 +206,8 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         cost = batch.duplicate_credits.get(run)
         paid = "at a cost not reported" if cost is None else f"for {cost:,g} credits"
         lines.append(("DUPLICATE", f"run {run} {paid}, beside the one of {submission}"))
+    if batch.unaudited:
+        lines.append(("audit", f"given up for {counted(batch.unaudited, 'submission')}: paceline verify {batch.id}"))
     if batch.reasons:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", folder) for folder in batch.to]

@@ -64,6 +64,7 @@ class BatchView:
     duplicates: Mapping[str, str]
     duplicate_credits: Mapping[str, float]
     credits: float | None
+    audit_at: int | None
     created_ms: int
     started_ms: int | None
     finished_ms: int | None
@@ -85,6 +86,11 @@ class BatchView:
             priority=self.priority,
             address=self.address,
         )
+
+    @property
+    def unaudited(self) -> int:
+        """Return of how many submissions the closing audit was given up; 0 while it may still come."""
+        return max(self.total - self.audit_at + 1, 0) if self.closed and self.audit_at is not None else 0
 
     @property
     def state(self) -> BatchState:
@@ -148,6 +154,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         duplicates=_group(row, "duplicate:"),
         duplicate_credits={run: float(value) for run, value in _group(row, "cost:").items()},
         credits=float(row["credits"]) if "credits" in row else None,
+        audit_at=_number(row, "audit_at"),
         created_ms=int(row["created_ms"]),
         started_ms=_number(row, "started_ms"),
         finished_ms=_number(row, "finished_ms"),

@@ -37,7 +37,8 @@ if not pace.durable and server ~= '' and life ~= server then
   end
   if account[3] ~= server then
     redis.call('HSET', KEYS[14], 'paused', 'ledger_restarted', 'paused_ms', int(now), 'paused_message',
-      'Redis was restarted or replaced, and this provider cannot be asked what it has: if nothing can be lost, resume')
+      'Redis was restarted or replaced, and this provider cannot be asked what it has; if Redis kept everything: '
+      .. 'paceline resume --account ' .. redis.call('HGET', KEYS[2], 'account'))
     redis.call('ZREM', KEYS[5], ARGV[1])
     redis.call('ZADD', KEYS[4], tonumber(string.match(ARGV[1], '(%d+)$')), ARGV[1])
     feedable(string.match(ARGV[1], '^(.*)%-'))

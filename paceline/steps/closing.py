@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.errors import PacelineError, ProviderError, SinkBusy
+from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
 from paceline.model import EndpointClass, Follow, submission_id
 from paceline.sinks.base import Closing
 from paceline.steps.context import Context
@@ -51,7 +51,8 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
 def _audit(context: Context, batch: BatchView) -> float | None:
     """Audit from where it stopped; return the seconds to wait before going on, None when there is nothing left.
 
-    A provider that can't be asked five times in a row ends the audit: the output doesn't wait for it for ever.
+    A provider that can't be asked five times in a row, or doesn't show runs that it had, ends the audit: the output
+    doesn't wait for it for ever. The batch then says how far the audit came.
     """
     account = context.account(batch.account)
     step = account.provider.capabilities.finds_many
@@ -68,9 +69,11 @@ def _audit(context: Context, batch: BatchView) -> float | None:
             return wait_s
         last = min(index + step - 1, batch.total)
         try:
-            audit(context, account, batch.agent, [submission_id(batch.id, n) for n in range(index, last + 1)])
+            missing = audit(context, account, batch.agent, [submission_id(batch.id, n) for n in range(index, last + 1)])
+            if missing:
+                raise Unavailable(f"the provider's answer lacks {missing} runs that it had")
         except ProviderError as error:
-            context.log.warning("audit.failed", extra={"batch": batch.id, "error": type(error).__name__})
+            context.log.warning("audit.failed", extra={"batch": batch.id, "problem": str(error)})
             context.ledger.audited(batch.id, index, tries + 1)
             return RETRY_S / 5 * (tries + 1)
         index, tries = last + 1, 0

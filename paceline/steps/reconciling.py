@@ -135,10 +135,11 @@ def _hold(context: Context, items: Sequence[Submission], reason: str) -> list[Fo
     return []
 
 
-def audit(context: Context, account: Account, agent: str, submissions: Sequence[str]) -> None:
+def audit(context: Context, account: Account, agent: str, submissions: Sequence[str]) -> int:
     """Compare the provider's runs with the ledger's for some submissions; an extra run is counted and reported.
 
-    Raises `ProviderError` if the provider can't be asked.
+    Returns how many runs the ledger knows and the answer lacks: such an answer shows that nothing is too many only
+    of those it has. Raises `ProviderError` if the provider can't be asked.
     """
     context.ledger.count_requests({batch_of(submissions[0]): 1}, EndpointClass.LIST)
     by_external = _by_external(account.provider.find(agent, [external_id(item) for item in submissions]))
@@ -151,3 +152,5 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
             if isinstance(moved, Duplicate):
                 facts = {"submission": item, "run_id": run.run_id, "credits": run.credits}
                 context.log.error("audit.extra_run", extra=facts)
+    shown = {run.run_id for hits in by_external.values() for run in hits}
+    return len({run for runs in known.values() for run in runs} - shown)

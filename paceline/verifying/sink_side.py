@@ -41,7 +41,6 @@ class SinkSide:
         self._lines = self._records(RESULTS) if self.committed else iter(())
         self._failures = self._records(FAILURES) if self.committed else iter(())
         self._line = next(self._lines, None)
-        self._has_parts = self._sink.parts.is_dir()
 
     def take(self, index: int, name: str) -> Found:
         """Return what there is of a submission. Ask once, in ascending order."""
@@ -102,7 +101,7 @@ class SinkSide:
             self._line = next(self._lines, None)
         for _, row in self._failures:
             self._findings.differs(Kind.RECORD_UNKNOWN, submission=row.get("submission"), found=FAILURES)
-        if self._has_parts:
+        if self._sink.parts.is_dir():
             with os.scandir(self._sink.parts) as entries:
                 for entry in entries:
                     match = _PART.fullmatch(entry.name)
@@ -112,8 +111,6 @@ class SinkSide:
 
     def _part(self, name: str) -> Part | None:
         path = self._sink.part_path(name)
-        if not self._has_parts:
-            return None
         try:
             return read_part(path, name)
         except FileNotFoundError:

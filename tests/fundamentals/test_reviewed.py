@@ -6,11 +6,27 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import RedisError
 
-from paceline.errors import AgentUnknown, AnswerTooLarge, FileMissing, SourceUnreachable, Throttled
-from paceline.model import EndpointClass, Follow, Outcome, Rate, RunView, Step, submission_id
+from paceline.errors import AgentUnknown, AnswerTooLarge, FileMissing, SourceUnreachable, Throttled, Unavailable
+from paceline.lifecycle import Verb
+from paceline.model import (
+    BatchSpec,
+    EndpointClass,
+    Follow,
+    Outcome,
+    PlannedFile,
+    PlannedSubmission,
+    Rate,
+    RunView,
+    State,
+    Step,
+    submission_id,
+)
 from paceline.replies import Begun, Duplicate, Moved
 from paceline.sinks.base import Part
+from paceline.spool import Request, Verdict
 from paceline.steps.rescuing import worker_died
 from tests.support.fake_provider import fail_with
 from tests.support.world import World
@@ -215,3 +231,108 @@ def test_the_chains_of_a_dead_worker_go_on_at_once() -> None:
     assert follows == [Follow(Step.FEED, "fake")]
     assert chains.claim(Step.FEED, "fake", lease_s=45.0, worker="w2") is not None
     assert worker_died(world.ledger, chains, world.views, "dead", 20.0) == []
+
+
+def forget(world: World) -> None:
+    """Lose the ledger, but not the spool; what the provider has goes on."""
+    world.lose_messages()
+    world.redis.flushall()
+    world._tick(0)
+    world.restart()
+
+
+@pytest.mark.parametrize("first", [None, SourceUnreachable("not mounted", path="1"), FileMissing("gone", path="1")])
+def test_whatever_happens_first_a_forgotten_request_is_not_sent_again(first: Exception | None) -> None:
+    world = World()
+    world.provider.run_s = 5000.0
+    batch = world.plan(1)
+    world.run(60)
+    assert len(world.provider.runs) == 1
+    forget(world)
+    world.plan(1)
+
+    def problem(_file: object) -> None:
+        if first is not None:
+            raise first
+
+    world.root.problem = problem
+    world.run(60)
+    world.root.problem = None
+    world.ledger.resume("fake", batch=batch)
+    world.run()
+
+    (item,) = world.views.submissions(batch)
+    assert (item.state, item.outcome, len(world.provider.runs)) == (State.EXPORTED, Outcome.SUCCEEDED, 1)
+    assert item.run_id in world.provider.runs
+
+
+def test_an_old_run_never_passes_for_one_of_other_files() -> None:
+    world = World()
+    batch = world.plan(1)
+    world.run()
+    forget(world)
+    world.sink.parts.clear()
+    spec = BatchSpec("/files", "fake", "fake", "7", ("/out",), 3, name="batch")
+    assert world.ledger.open_batch(spec, manifest="/out/manifest.jsonl")
+    assert spec.batch_id() == batch
+    rows = tuple(PlannedFile(f"1/{n}.txt", 99, 1_800_000_000_000_000_000, f"{n}.txt") for n in range(3))
+    world.ledger.plan(batch, PlannedSubmission(1, rows), manifest_bytes=100)
+    world.run(500)
+    (item,) = world.views.submissions(batch)
+    assert (item.state, item.reason, len(world.provider.runs)) == (State.HELD, "files_differ", 1)
+
+    world.ledger.resubmit(item.id, item.generation, reason="by_person")
+    world.run(500)
+    (item,) = world.views.submissions(batch)
+    assert (item.state, len(world.provider.runs)) == (State.EXPORTED, 2)
+
+
+@pytest.mark.parametrize("answer", ["nothing", "an error"])
+def test_an_audit_that_could_not_be_done_is_told(answer: str) -> None:
+    world = World()
+    batch = world.plan(3)
+    world.run(until=lambda: world.states(batch).get("exported") == 3)
+
+    def find(_agent: str, _ids: object) -> list[RunView]:
+        if answer == "an error":
+            raise Unavailable("down")
+        return []
+
+    world.provider.find = find  # type: ignore[assignment,method-assign]
+    world.run()
+    view = world.views.batch(batch)
+    assert (view.closed, view.unaudited) == (True, 3)
+
+
+def test_an_audit_that_was_done_says_nothing() -> None:
+    world = World()
+    batch = world.plan(3)
+    world.run()
+    assert (world.views.batch(batch).closed, world.views.batch(batch).unaudited) == (True, 0)
+
+
+def test_a_redis_away_at_the_intent_is_no_forgotten_request() -> None:
+    world = World()
+    batch = world.plan(2)
+    begin, world.context.ledger.begin = world.context.ledger.begin, _away  # type: ignore[assignment,method-assign]
+    with pytest.raises(RedisError):
+        world.run(10)
+    world.context.ledger.begin = begin  # type: ignore[method-assign]
+    began_s = world.clock
+    world.run()
+    assert world.states(batch) == {"exported": 2}
+    assert "doubt" not in {row["verb"] for row in world.views.journal(batch)}
+    assert world.provider.arrivals[0][0] - began_s < 60
+
+
+def _away(*_args: object, **_named: object) -> None:
+    raise NoConnection("reset")
+
+
+def test_a_verdict_that_cannot_be_used_keeps_no_other_waiting() -> None:
+    world = World()
+    batch = world.plan(2)
+    world.spool.keep(Verdict(Request(f"{batch}-000001", 9, 1), Verb.PUT_BACK, {"nonsense": 1}))
+    world.run()
+    assert world.states(batch) == {"exported": 2}
+    assert world.spool.waiting() == []
