@@ -13,6 +13,9 @@ from paceline.ledger import EXPORT_LEASE_S
 from paceline.model import Follow, Step
 from paceline.scripts import Arg, Scripts
 
+FARTHEST_MS = 300_000
+"""No chain or export is ever due later than this from now, unless the clock was set back: leases are under a minute."""
+
 
 class Chains:
     """Claim, end, wake and rescue chains. Thread-safe; safe to call from anywhere at any time."""
@@ -44,17 +47,17 @@ class Chains:
     def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
         """Return the chains whose message is late; each is named to one rescuer per grace time."""
         grace = round(grace_s * 1000)
-        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most])
+        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most, FARTHEST_MS])
         return _follows(late)
 
     def overdue_exports(self, most: int = 100) -> list[Follow]:
         """Return the finished submissions whose export is late."""
-        late = self._scripts.run("overdue", [keys.EXPORTS], [0, round(EXPORT_LEASE_S * 1000), most])
+        late = self._scripts.run("overdue", [keys.EXPORTS], [0, round(EXPORT_LEASE_S * 1000), most, FARTHEST_MS])
         return [Follow(Step.EXPORT, member.decode()) for member in late]
 
     def overdue_leases(self, most: int = 100) -> list[str]:
         """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
-        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most])]
+        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most, ""])]
 
 
 def _follows(chains: Sequence[bytes]) -> list[Follow]:

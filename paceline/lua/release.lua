@@ -9,7 +9,11 @@
 local now = now_ms()
 local p = pace_args(KEYS[4], KEYS[5], 5)
 if redis.call('HEXISTS', KEYS[1], 'paused') == 1 then return { -1 } end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE')) do
+local lost = redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE')
+for _, id in ipairs(redis.call('ZRANGE', KEYS[3], now + 2 * tonumber(ARGV[2]), '+inf', 'BYSCORE')) do
+  lost[#lost + 1] = id  -- from before the clock was set back
+end
+for _, id in ipairs(lost) do
   -- Its message was lost, or waits in a long queue; a second one does no harm.
   redis.call('ZREM', KEYS[3], id)
   local batch = string.match(id, '^(.*)%-')

@@ -14,6 +14,10 @@ local starts = redis.call('ZCOUNT', KEYS[5], now - 10000, '+inf')
 local function answer(status, ms) return { status, math.ceil(ms), flight, starts, string.format('%.0f', now) } end
 if #head == 0 then return answer('idle', -1) end
 local early = tonumber(head[2]) - now
+if early > 300000 then  -- nothing is ever put off that long: the clock was set back
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[1]))) do redis.call('ZADD', KEYS[1], now, id) end
+  early = 0
+end
 if early > 50 then return answer('early', early) end
 local permit, wait = pace_take(pace_args(KEYS[3], KEYS[4], 4), now)
 if not permit then return answer('wait', wait) end

@@ -336,3 +336,20 @@ def test_a_verdict_that_cannot_be_used_keeps_no_other_waiting() -> None:
     world.run()
     assert world.states(batch) == {"exported": 2}
     assert world.spool.waiting() == []
+
+
+def test_a_clock_set_back_an_hour_stops_nothing_for_an_hour() -> None:
+    world = World()
+    world.provider.run_s = 30.0
+    batch = world.plan(60)
+    world.run(20)
+    assert 0 < len(world.provider.runs) < 60
+    world._tick(-3600)
+    world.lose_messages()
+    began_s = world.clock
+    for run in world.provider.runs.values():
+        run.ends_s -= 3600
+    world.run(3000)
+    assert world.states(batch) == {"exported": 60}
+    assert world.clock - began_s < 600
+    assert max(accepted(world).values()) == 1
