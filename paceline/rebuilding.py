@@ -15,8 +15,8 @@ from paceline.batch_file import BATCH_FILE, BatchFile, Listed, read_batch_file, 
 from paceline.errors import LedgerError, UsageError
 from paceline.ledger import Ledger
 from paceline.manifest import ManifestWriter
-from paceline.model import BatchSpec
-from paceline.planned import Planned, PlanReader, mend_end, survey
+from paceline.model import BatchSpec, index_of, submission_id
+from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, survey
 from paceline.records import read_record
 from paceline.sinks.base import Part
 from paceline.sinks.committed import Committed, is_committed
@@ -81,6 +81,12 @@ def rebuild(
         extent = survey(manifest, batch, stop)
         listed = file.listed or (Listed(extent.length, extent.skipped) if leavings.committed else None)
         _refuse_known(views, batch)
+        newest = leavings.newest(batch)
+        if newest > (extent.last.submission.index if extent.last else 0):
+            raise ManifestDamaged(
+                f"{manifest} is older than the records beside it: they go up to {submission_id(batch, newest)}; put the"
+                " manifest and batch.json of that time back, or choose another --to to pay for everything again"
+            )
         if extent.last and not listed:
             mend_end(manifest, extent.last, spec.files_per_run)
         ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
@@ -147,6 +153,13 @@ class _Leavings:
             yield self._part(sink, planned)
         for one in final:
             yield _checked(one.part(planned.submission.index), planned, self._spec)
+
+    def newest(self, batch: str) -> int:
+        """Return the highest index of a submission that has a part anywhere, 0 where there is none."""
+        found = (
+            path.stem for sink in self._sinks if sink.parts.is_dir() for path in sink.parts.glob(f"{batch}-*.json")
+        )
+        return max((index_of(name) for name in found if name.rpartition("-")[2].isdigit()), default=0)
 
     def complete(self, part: Part) -> None:
         """Write a part to the destinations where it is missing: exported means that each of them has it."""

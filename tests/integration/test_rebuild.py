@@ -116,7 +116,7 @@ def test_a_rebuilt_ledger_says_what_the_lost_one_said(tmp_path: Path) -> None:
     after = scene.batch()
     assert replace(
         after, created_ms=before.created_ms, requests=before.requests, mean_run_s=before.mean_run_s
-    ) == replace(before, closing=after.closing)
+    ) == replace(before, closing=after.closing, audit_at=None)
     assert after.requests[EndpointClass.ADD] == 6
     for item, former in zip(scene.world.views.submissions(scene.id), items, strict=True):
         assert item == replace(former, generation=1, begun_generation=0)
@@ -226,6 +226,22 @@ def test_what_this_machines_spool_knows_needs_no_asking(tmp_path: Path) -> None:
     scene.world.run(100)
 
     assert scene.world.states(scene.id) == {"exported": 2, "running": 2, "held": 2}
+
+
+def test_a_manifest_older_than_the_records_is_refused(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    begin(scene, exported=6)
+    scene.world.run()
+    scene.lose()
+    manifest = scene.out / "manifest.jsonl"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(lines[: len(lines) // 2]))
+    (scene.out / "_SUCCESS").unlink()
+    batch_file = scene.out / "batch.json"
+    batch_file.write_text(json.dumps(json.loads(batch_file.read_text()) | {"listed": None}))
+    with pytest.raises(ManifestDamaged, match="older than the records"):
+        scene.rebuild()
+    assert scene.world.views.find_batch(scene.id) is None
 
 
 def test_what_may_still_be_being_sent_does_not_settle_meanwhile(tmp_path: Path) -> None:
