@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from redis import Redis
 
 from paceline import redis_keys as keys
+from paceline.errors import UnknownBatch
 from paceline.model import EndpointClass, Follow, Step
-from paceline.scripts import Scripts
+from paceline.scripts import Arg, Scripts
 
 BY_PERSON = "by_person"
 """The reason of a pause that a person asked for."""
@@ -21,6 +23,7 @@ class Desk:
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
         self._scripts = scripts
+        self.place = lru_cache(maxsize=4096)(self._look_up_place)
 
     def close_batch(self, batch: str) -> bool:
         """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
@@ -60,3 +63,17 @@ class Desk:
         wanted.append(keys.account(account))
         was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
         return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
+
+    def rebuilt(self, batch: str, *, listed: bool, skipped: int, manifest_bytes: int, committed: bool) -> bool:
+        """Let a rebuilt batch go on; False if it wasn't being rebuilt. All exported and `committed`: it is complete."""
+        account, _ = self.place(batch)
+        wanted = [keys.batch(batch), keys.CHAINS, keys.feed(account), keys.account(account), keys.planned(batch)]
+        args: list[Arg] = [batch, account, int(listed), skipped, manifest_bytes, int(committed)]
+        return bool(self._scripts.run("rebuilt", wanted, args))
+
+    def _look_up_place(self, batch: str) -> tuple[str, str]:
+        """Return a batch's account and agent, which never change. Raises `UnknownBatch`."""
+        account, agent = self._redis.hmget(keys.batch(batch), ["account", "agent"])
+        if account is None or agent is None:
+            raise UnknownBatch(f"no batch {batch}")
+        return account.decode(), agent.decode()

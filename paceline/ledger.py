@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from redis import Redis
@@ -55,7 +54,6 @@ class Ledger(Desk):
     def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy) -> None:
         super().__init__(redis, scripts)
         self._pace = pace
-        self.place = lru_cache(maxsize=4096)(self._look_up_place)
 
     # -- planning ---------------------------------------------------------------------------------------------------
 
@@ -134,13 +132,6 @@ class Ledger(Desk):
         if new < 0:
             raise UnknownBatch(f"no batch {batch}")
         return new == 1
-
-    def rebuilt(self, batch: str, *, listed: bool, skipped: int, manifest_bytes: int, committed: bool) -> bool:
-        """Let a rebuilt batch go on; False if it wasn't being rebuilt. All exported and `committed`: it is complete."""
-        account, _ = self.place(batch)
-        wanted = [keys.batch(batch), keys.CHAINS, keys.feed(account), keys.account(account), keys.planned(batch)]
-        args: list[Arg] = [batch, account, int(listed), skipped, manifest_bytes, int(committed)]
-        return bool(self._scripts.run("rebuilt", wanted, args))
 
     def listed(self, batch: str, *, skipped: int, manifest_bytes: int) -> Follow | None:
         """Note that the listing is complete; if nothing is left to do, the batch closes."""
@@ -367,15 +358,6 @@ class Ledger(Desk):
     def retry(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
         """Send a submission that failed once more; `Lost` for one that didn't fail, or that may still be collected."""
         return self._moved("retry", submission, [submission, generation, reason], Step.FEED)
-
-    # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _look_up_place(self, batch: str) -> tuple[str, str]:
-        """Return a batch's account and agent, which never change. Raises `UnknownBatch`."""
-        account, agent = self._redis.hmget(keys.batch(batch), ["account", "agent"])
-        if account is None or agent is None:
-            raise UnknownBatch(f"no batch {batch}")
-        return account.decode(), agent.decode()
 
     def _way(self, submission: str) -> list[str]:
         return keys.way(submission, *self.place(batch_of(submission)))
