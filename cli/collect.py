@@ -6,8 +6,7 @@ import click
 
 from cli.exits import Exit
 from cli.run import counted
-from cli.session import pick_batch, session
-from config.messages import Messenger, make_app
+from cli.session import pick_batch, send_on, session
 from config.settings import load_settings
 from paceline.model import Follow, State
 from paceline.replies import Moved
@@ -35,8 +34,6 @@ def command(batch: str) -> int:
         if not asked:
             click.echo(f"Batch {found.id} has no run that was given up at the time limit.", err=True)
             return Exit.NOTHING_TO_DO
-        Messenger(make_app(settings), services.ledger.place).send(follows)
         click.echo(f"Asking again after {counted(asked, 'run')}: paceline status {found.id}", err=True)
-        if not services.views.workers():
-            click.echo("No worker is alive: go on with the same `paceline run …`, or with `paceline up`.", err=True)
+        send_on(services, follows)
     return Exit.DONE

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.session import session
-from config.messages import Messenger, make_app
+from cli.session import send_on, session
 from config.services import Services
 from config.settings import load_settings
 from paceline.errors import UsageError
@@ -31,10 +30,7 @@ def command(submission: str, run_id: str | None, resubmit: bool, fail: bool) -> 
         if item.state is not State.HELD:
             raise UsageError(f"submission {submission} is {item.state}, not held; there is nothing to decide")
         follow = _decide(services, item, run_id, resubmit)
-        if follow is not None:
-            Messenger(make_app(settings), services.ledger.place).send([follow])
-        if not services.views.workers():
-            click.echo("No worker is alive: go on with the same `paceline run …`, or with `paceline up`.", err=True)
+        send_on(services, [follow] if follow is not None else [])
 
 
 def _decide(services: Services, item: Submission, run_id: str | None, resubmit: bool) -> Follow | None:

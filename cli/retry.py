@@ -8,8 +8,7 @@ import click
 
 from cli.exits import Exit
 from cli.run import counted
-from cli.session import pick_batch, session
-from config.messages import Messenger, make_app
+from cli.session import pick_batch, send_on, session
 from config.services import Services
 from config.settings import load_settings
 from paceline.ledger import BY_PERSON
@@ -43,10 +42,8 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
             if isinstance(moved, Moved):
                 sent += 1
                 follows += [moved.follow] if moved.follow else []
-        Messenger(make_app(settings), services.ledger.place).send(follows)
         click.echo(f"Sending {counted(sent, 'submission')} again: paceline status {found.id}", err=True)
-        if not services.views.workers():
-            click.echo("No worker is alive: go on with the same `paceline run …`, or with `paceline up`.", err=True)
+        send_on(services, follows)
     return Exit.DONE
 
 

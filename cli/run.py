@@ -212,7 +212,7 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", folder) for folder in batch.to]
     if files["skipped"]:
-        lines.append(("left out", f"{files['skipped']:,} files, each with its reason in files.jsonl"))
+        lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+import click
 
 from cli.fleet import start_redis
 from config.connections import check_redis, mask_of, shown_server
 from config.logs import format_stray_lines
+from config.messages import Messenger, make_app
 from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
 from paceline.errors import ConfigError, UnknownBatch
 from paceline.formats import check_format
+from paceline.model import Follow
 from paceline.views import BatchView, Views
 
 
@@ -40,6 +44,13 @@ def session(settings: Settings | None = None) -> Iterator[Services]:
     finally:
         if server is not None:
             server.stop()
+
+
+def send_on(services: Services, follows: Iterable[Follow]) -> None:
+    """Wake what follows from a person's decision, and say so where nobody is there to be woken."""
+    Messenger(make_app(services.settings), services.ledger.place).send(follows)
+    if not services.views.workers():
+        click.echo("No worker is alive: go on with the same `paceline run …`, or with `paceline up`.", err=True)
 
 
 def pick_batch(views: Views, text: str) -> BatchView:

@@ -239,8 +239,8 @@ class Ledger(Desk):
         self, submission: str, generation: int, *, reason: str, first_look_s: float, token: str = ""
     ) -> Moved | Lost:
         """Record that a POST was begun and its outcome isn't known."""
-        args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), "", token]
-        return self._moved("uncertain", submission, args, Step.RECONCILE, more=[keys.digests(submission)])
+        args: list[Arg] = [submission, generation, reason, round(first_look_s * 1000), token]
+        return self._moved("uncertain", submission, args, Step.RECONCILE)
 
     def doubt(self, submission: str, generation: int, *, forgotten: int, attempt: int, over_s: float) -> Moved | Lost:
         """Take a submission for uncertain (again): a request of generation `forgotten` was begun and is not on record.
