@@ -38,6 +38,8 @@ def run_command(spec: BatchSpec) -> str:
     words += ["--files-per-run", str(spec.files_per_run)]
     words += ["--name", spec.name] if spec.name else []
     words += ["--priority", str(spec.priority)] if spec.priority else []
+    for name, value in spec.inputs.items():
+        words += ["--input", f"{name}={value}"]
     return shlex.join(words)
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.asked import Asked, asking
 from cli.exits import Exit
 from cli.output import print_fields, print_json, size
 from cli.progress import duration
-from cli.target import Target, file_set_options, make_target, to_option
+from cli.target import Target, make_target
 from paceline.errors import UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
 
@@ -39,32 +40,19 @@ SHOW_EVERY_S = 0.5
 
 
 @click.command("plan")
-@file_set_options
-@click.option("--agent", metavar="ACCOUNT[:ID]", help="Like kolena:42; default: your only account, else kolena.")
-@to_option(required=False)
+@asking(agent_and_to=False)
 @click.option("--manifest", metavar="FILE", help="Where to write the manifest; default: PACELINE_HOME/plans.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def command(
-    source: str,
-    agent: str | None,
-    to: tuple[str, ...],
-    files_per_run: int | None,
-    name: str,
-    priority: int,
-    manifest: str | None,
-    as_json: bool,
-) -> int:
+def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     """Show what running SOURCE would take: submissions, files left out, requests and minutes.
 
     Nothing is sent and nothing is registered. The pace is the account's as it is set, or as its provider publishes it.
     """
-    settings, agent_id = _settings_for(agent)
-    target = make_target(
-        settings, source, agent=agent_id, to=to, files_per_run=files_per_run, name=name, priority=priority
-    )
+    settings, agent = _settings_for(asked.agent)
+    target = make_target(settings, replace(asked, agent=agent))
     target = replace(target, manifest=_manifest_path(target, manifest))
     tally = _plan(target, in_home=manifest is None)
-    report = describe(target, tally, window_s=_window_s(target), agent_known=":" in (agent or ""))
+    report = describe(target, tally, window_s=_window_s(target), agent_known=":" in (asked.agent or ""))
     if as_json:
         print_json(report)
     else:
@@ -112,17 +100,22 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
 
 def _settings_for(agent: str | None) -> tuple[Settings, str]:
     """Load the settings, adding a provider's account with its published limits where no key makes one."""
-    from config.accounts import URLS, Account
+    from config.accounts import Account
     from config.settings import load_settings
+    from paceline.providers.kinds import provider_kind, provider_names
 
     settings = load_settings()
     if agent is None:
         agent = next(iter(settings.accounts)) if len(settings.accounts) == 1 else "kolena"
     word, colon, _ = agent.partition(":")
-    if word in URLS and not any(word in (one.name, one.provider) for one in settings.accounts.values()):
+    known = word in provider_names()
+    if known and not any(word in (one.name, one.provider) for one in settings.accounts.values()):
         account = Account.model_validate({"name": word})
         settings = settings.model_copy(update={"accounts": {**settings.accounts, word: account}})
-    return settings, agent if colon else f"{agent}:0"  # any agent: its id changes nothing about a plan
+    if not colon:  # any agent: its id changes nothing about a plan
+        kind = settings.accounts[word].kind if word in settings.accounts else provider_kind(word if known else "kolena")
+        agent = f"{word}:{kind.agent_example}"
+    return settings, agent
 
 
 def _window_s(target: Target) -> float:

@@ -56,3 +56,8 @@ def check_agent(target: Target, services: Services) -> AgentInfo:
                 ) from error
             time.sleep(PAUSE_S)
     raise ConfigError(f"{account.url} refuses every request for now (429); try again in a few minutes")
+
+
+def settle(target: Target, agent: AgentInfo) -> dict[str, str]:
+    """Check the agent's inputs, and say what holds for the whole batch from now on. Raises `ConfigError`."""
+    return dict(open_provider(target.account, target.settings).settle(agent, target.spec.inputs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from cli.session import send_on, session
@@ -9,6 +11,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.errors import UsageError
 from paceline.model import ErrorNote, Follow, RunView, State, Submission
+from paceline.providers.kinds import provider_kind
 from paceline.replies import Duplicate, Lost, Moved
 
 
@@ -37,8 +40,9 @@ def _decide(services: Services, item: Submission, run_id: str | None, resubmit: 
     ledger = services.ledger
     answer: Moved | Duplicate | Lost
     if run_id is not None:
-        if services.views.batch(item.batch).provider == "kolena" and not run_id.isdecimal():
-            raise UsageError(f"--run-id {run_id!r}: a Kolena run's id is a number")
+        provider = services.views.batch(item.batch).provider
+        if not re.fullmatch(provider_kind(provider).run_id, run_id, re.ASCII):
+            raise UsageError(f"--run-id {run_id!r}: no id of a run of {provider}")
         said = f"Following run {run_id}."
         answer = ledger.accepted(item.id, RunView(run_id, None, "", None), attempt=None, first_poll_s=0.0)
     elif resubmit:

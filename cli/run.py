@@ -6,18 +6,20 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cli.asked import Asked, asking, merged
 from cli.exits import Exit, exit_of_summary
 from cli.follow import Ending, Interrupted, follow
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command
 from cli.output import print_fields
 from cli.session import session
-from cli.target import Target, excluded, make_target, target_options, to_option
+from cli.target import Target, excluded, make_target
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
@@ -31,27 +33,16 @@ DUPLICATES_SHOWN = 20
 
 
 @click.command("run")
-@target_options
-@to_option(required=True)
+@asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
-def command(
-    source: str,
-    agent: str,
-    to: tuple[str, ...],
-    files_per_run: int | None,
-    name: str,
-    priority: int,
-    as_json: bool,
-) -> int:
+def command(asked: Asked, as_json: bool) -> int:
     """Plan, submit, follow and export SOURCE, a folder or a file.
 
     Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
     nothing.
     """
     settings = load_settings()
-    target = make_target(
-        settings, source, agent=agent, to=to, files_per_run=files_per_run, name=name, priority=priority
-    )
+    target = make_target(settings, asked)
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
         batch = find_known(target, services)
@@ -83,7 +74,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
-    from cli.preflight import check_agent
+    from cli.preflight import check_agent, settle
     from producers.enqueue import open_batch
     from producers.sources import walk
 
@@ -93,15 +84,19 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target, services)
     refuse_two_addresses(target.account.name, target.spec.address, services)
-    check_agent(target, services)
+    info = check_agent(target, services)
+    settled = dict(batch.settled) if batch else settle(target, info)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
     note_format(services.redis)
-    opened, _ = open_batch(services.ledger, services.views, target.spec, target.manifest)
+    choices = merged(batch.choices if batch else {}, target.spec.choices)
+    spec = replace(target.spec, choices=choices, settled=settled)
+    opened, _ = open_batch(services.ledger, services.views, spec, target.manifest)
     for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):
         # The agent has just answered under this key: what paused the account has been mended.
         services.ledger.resume(target.account.name, reason=reason)
-    for reason in ("source_unreachable", "wrong_address"):
+    for reason in ("source_unreachable", "wrong_address", "max_runs", "max_credits"):
+        # Mended, or looked at again before anything is sent.
         services.ledger.resume(target.account.name, batch=opened.id, reason=reason)
     return opened
 

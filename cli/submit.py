@@ -7,6 +7,7 @@ import time
 
 import click
 
+from cli.asked import Asked, asking
 from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
@@ -14,7 +15,7 @@ from cli.lost import noticing_loss
 from cli.output import print_json
 from cli.run import find_known, prepare
 from cli.session import session
-from cli.target import Target, make_target, target_options, to_option
+from cli.target import Target, make_target
 from cli.up import what_runs
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.logs import printable
@@ -30,18 +31,9 @@ LOOK_S = 0.05
 
 
 @click.command("submit")
-@target_options
-@to_option(required=True)
+@asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the batch's summary as JSON instead of its id.")
-def command(
-    source: str,
-    agent: str,
-    to: tuple[str, ...],
-    files_per_run: int | None,
-    name: str,
-    priority: int,
-    as_json: bool,
-) -> int:
+def command(asked: Asked, as_json: bool) -> int:
     """Start a batch over SOURCE and return its id, leaving the work to workers in the background.
 
     Returns when all of SOURCE is listed and planned, which takes under a minute per million files; sending begins
@@ -49,9 +41,7 @@ def command(
     workers must be running. Follow the batch with `paceline status --watch`, or with `paceline run` and these options.
     """
     settings = load_settings()
-    target = make_target(
-        settings, source, agent=agent, to=to, files_per_run=files_per_run, name=name, priority=priority
-    )
+    target = make_target(settings, asked)
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
         known = find_known(target, services)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import click
-
+from cli.asked import Asked, choices_of, inputs_of
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from paceline.views import Views
     from producers.sources import Source
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,56 +35,18 @@ class Target:
     exclude: tuple[str, ...]
 
 
-def target_options(function: F) -> F:
-    """Add the options that say what a batch is."""
-    agent = click.option("--agent", required=True, metavar="ACCOUNT:ID", help="Like kolena:42: who runs the files.")
-    return agent(file_set_options(function))
-
-
-def file_set_options(function: F) -> F:
-    """Add those of the options that don't say who runs the files."""
-    options = [
-        click.argument("source"),
-        click.option("--files-per-run", type=click.IntRange(1), metavar="N", help="Files in one run; default: 300."),
-        click.option("--name", default="", help="A name for the batch; a different name is a different batch."),
-        click.option(
-            "--priority",
-            type=click.IntRange(-1000, 1000),
-            default=0,
-            show_default=True,
-            help="Higher goes first on an account.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def to_option(*, required: bool) -> Callable[[F], F]:
-    """Add `--to`."""
-    text = "Folder for the results; made if missing. Repeatable."
-    return click.option("--to", "to", multiple=True, required=required, metavar="FOLDER", help=text)
-
-
-def make_target(
-    settings: Settings,
-    source_text: str,
-    *,
-    agent: str,
-    to: tuple[str, ...],
-    files_per_run: int | None,
-    name: str,
-    priority: int,
-) -> Target:
+def make_target(settings: Settings, asked: Asked) -> Target:
     """Check the options against the settings. Raises `UsageError` or `ConfigError`; touches nothing."""
     from producers.sources import resolve_source
 
-    source = resolve_source(source_text)
-    account, agent_id = parse_agent(settings, agent)
-    most = account.size_limits.files
-    if files_per_run is not None and files_per_run > most:
-        raise UsageError(f"--files-per-run {files_per_run}: account {account.name} takes at most {most} files a run")
-    outputs = tuple(str(Path(folder).expanduser().absolute()) if "://" not in folder else folder for folder in to)
+    source = resolve_source(asked.source)
+    account, agent_id = parse_agent(settings, asked.agent or "")
+    sizes = account.size_limits
+    if asked.files_per_run is not None and asked.files_per_run > sizes.files:
+        raise UsageError(
+            f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
+        )
+    outputs = tuple(str(Path(to).expanduser().absolute()) if "://" not in to else to for to in asked.to)
     for folder in outputs:
         if folder == source.location:
             raise UsageError(f"--to {folder!r} is the source itself: results would become part of the file set")
@@ -97,15 +56,16 @@ def make_target(
         provider=account.provider,
         agent=agent_id,
         to=outputs,
-        files_per_run=files_per_run or most,
-        name=name,
-        priority=priority,
+        files_per_run=asked.files_per_run or sizes.files,
+        name=asked.name,
+        options=inputs_of(asked),
+        priority=asked.priority,
         address=account.url,
+        choices=choices_of(asked, account),
     )
-    limits = SizeLimits(most, account.size_limits.file_bytes, account.size_limits.submission_bytes)
     kept = str(settings.home / "batches" / spec.batch_id())
     manifest = str(Path(outputs[0] if outputs else kept) / "manifest.jsonl")
-    return Target(settings, account, source, spec, limits, manifest, (*outputs, str(settings.home)))
+    return Target(settings, account, source, spec, sizes, manifest, (*outputs, str(settings.home)))
 
 
 def excluded(target: Target, views: Views) -> tuple[str, ...]:
@@ -122,6 +82,7 @@ def parse_agent(settings: Settings, text: str) -> tuple[Account, str]:
     if not word or not colon or not agent or any(c.isspace() or c == ":" for c in agent):
         raise UsageError(f"--agent {text!r}: write ACCOUNT:ID, like kolena:42")
     account = settings.account(word)
-    if account.provider == "kolena" and not (agent.isascii() and agent.isdigit()):
-        raise UsageError(f"--agent {text!r}: a Kolena agent's id is a number, like kolena:42")
+    if not re.fullmatch(account.kind.agent_id, agent, re.ASCII):
+        example = f"{word}:{account.kind.agent_example}"
+        raise UsageError(f"--agent {text!r}: no id of an agent of {account.provider}; they look like {example}")
     return account, agent

@@ -17,30 +17,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from config.rates import parse_rate
 from paceline.errors import CredentialsError
 from paceline.model import EndpointClass, Rate, SizeLimits
+from paceline.providers.kinds import ProviderKind, provider_kind, provider_names
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,63}")
 """Account names: no colon (they are joined with agents by one), no `__` (it parts the words of a variable's name)."""
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
-
-URLS = {"kolena": "https://agents-api.kolena.com", "kindo": "https://api.kindo.ai"}
-"""Where each provider lives, and so the list of providers."""
-
-KOLENA_WAITS = {"starter": "10/60s", "professional": "20/60s", "enterprise": "40/60s"}
-"""Add-and-wait by tier, per organization: the one number on the vendor's page today (API-CONTRACT §1)."""
-
-RATES = {
-    # Kolena: from older copies of the vendor's page; deleting has no published number, so it is kept low.
-    "kolena": {"add": "600/60s", "get": "1200/60s", "list": "1200/60s", "delete": "60/60s"},
-    # Kindo publishes none: careful guesses, to be set by the operator; the limiter learns from 429.
-    "kindo": {"add": "60/60s", "wait": "60/60s", "get": "300/60s", "list": "60/60s", "delete": "60/60s"},
-}
-
-SIZES: dict[str, dict[str, int]] = {
-    "kolena": {"max_files": 300, "max_file_bytes": 250_000_000},
-    # One body of 50 MB carries everything.
-    "kindo": {"max_files": 300, "max_file_bytes": 50_000_000, "max_submission_bytes": 50_000_000},
-}
 
 
 def _rate(value: object) -> object:
@@ -60,12 +42,23 @@ def _is_name(value: str) -> str:
     return value
 
 
+def _is_provider(value: str) -> str:
+    if value not in provider_names():
+        raise ValueError(f"it must be {' or '.join(map(repr, provider_names()))}")
+    return value
+
+
 def _is_variable(value: str) -> str:
     if not VARIABLE.fullmatch(value):
         raise ValueError(
             'not the name of a variable; write the name, e.g. "KOLENA_API_KEY", and export the key under it'
         )
     return value
+
+
+def _wait(value: object) -> object:
+    """Take `auto`, or a number, as a variable of the environment writes it."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 WrittenRate = Annotated[Rate, BeforeValidator(_rate), PlainSerializer(str)]
@@ -91,7 +84,10 @@ class Account(Table):
     """One named credential at one provider."""
 
     name: Annotated[str, AfterValidator(_is_name)]
-    provider: Literal["kolena", "kindo"] = Field(description="who runs the agents; needed unless the name says it")
+    provider: Annotated[str, AfterValidator(_is_provider)] = Field(
+        description="who runs the agents: `kolena`, `kindo`, or what an installed package brings; needed unless the"
+        " name says it"
+    )
     url: Annotated[str, AfterValidator(_plain_url)] = Field(
         description="the API's address", json_schema_extra={"hidden": True}
     )
@@ -107,6 +103,28 @@ class Account(Table):
     max_submission_bytes: int | None = Field(
         None, gt=0, description="bytes of one submission; unset where the provider states no total"
     )
+    wait_seconds: Annotated[int | Literal["auto"], BeforeValidator(_wait)] = Field(
+        0,
+        description="wait so long for a run's end in the call that starts it, where the provider can (Kolena: 1 to"
+        ' 120); `"auto"`: only for batches small enough to gain by it; 0: never',
+    )
+    on_uncertain: Literal["hold", "resubmit"] = Field(
+        "hold",
+        description="what becomes of a submission of which nobody can tell whether it was accepted, where the provider"
+        " can't be asked: `hold` it for a person, or `resubmit` it, **which pays twice if it was**",
+    )
+    input: str = Field(
+        "", description="Kindo: the agent's input that takes the files; unset: `documents`, or the only one it has"
+    )
+    send: Literal["content", "reference"] = Field(
+        "content", description="Kindo: put files' contents into the input, or links to them (`reference_url`)"
+    )
+    reference_url: str = Field(
+        "", description="Kindo: with `send`, the address that a file's path within the source is appended to"
+    )
+    options: Mapping[str, str] = Field(
+        default_factory=dict, description="further settings of a provider that another package brings; a table"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -116,17 +134,43 @@ class Account(Table):
             return given
         name = str(given.get("name", ""))
         filled: dict[str, Any] = {"key_env": default_key_env(name), **given}
-        if name in URLS:
+        if name in provider_names():
             filled.setdefault("provider", name)
-        provider = filled.get("provider")
-        if provider in URLS:
-            filled.setdefault("url", URLS[provider])
-            filled.update({key: value for key, value in SIZES[provider].items() if key not in filled})
-            limits = filled.get("limits", {})
-            if isinstance(limits, Mapping):
-                wait = KOLENA_WAITS.get(str(filled.get("tier", "starter")), KOLENA_WAITS["starter"])
-                filled["limits"] = {"wait": wait, **RATES[provider], **limits}
+        if filled.get("provider") not in provider_names():
+            return filled
+        kind = provider_kind(filled["provider"])
+        filled.setdefault("url", kind.url)
+        sizes = kind.size_limits
+        filled.setdefault("max_files", sizes.files)
+        filled.setdefault("max_file_bytes", sizes.file_bytes)
+        filled.setdefault("max_submission_bytes", sizes.submission_bytes)
+        limits = filled.get("limits", {})
+        if isinstance(limits, Mapping):
+            published = {**kind.rates, **kind.tiers.get(str(filled.get("tier", "starter")), {})}
+            filled["limits"] = {**{endpoint.value: rate for endpoint, rate in published.items()}, **limits}
         return filled
+
+    @model_validator(mode="after")
+    def _fits_provider(self) -> Account:
+        longest = self.kind.capabilities.waits_s
+        if self.wait_seconds and not longest:
+            raise ValueError(f"{self.provider} can't wait for runs; remove wait_seconds")
+        if isinstance(self.wait_seconds, int) and self.wait_seconds > longest:
+            raise ValueError(f"wait_seconds must be 0 to {longest}, or auto")
+        if self.send == "reference" and not self.reference_url:
+            raise ValueError('send = "reference" needs reference_url')
+        return self
+
+    @property
+    def kind(self) -> ProviderKind:
+        """What is known of its provider."""
+        return provider_kind(self.provider)
+
+    @property
+    def opening_options(self) -> Mapping[str, str]:
+        """The settings that its adapter reads by name."""
+        own = {"input": self.input, "send": self.send, "reference_url": self.reference_url}
+        return {**own, **self.options}
 
     @property
     def rates(self) -> Mapping[EndpointClass, Rate]:

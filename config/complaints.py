@@ -9,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from config.accounts import URLS, Account
+from config.accounts import Account
 from config.names import Origin, Way
 from config.schema import Settings
 from paceline.errors import ConfigError
+from paceline.providers.kinds import provider_names
 
 _LONGEST_SHOWN = 60
 
@@ -24,7 +25,7 @@ def bad_value(error: ValidationError, origins: Mapping[Way, Origin], values: Map
     way = tuple(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return _missing(way, origins)
-    origin = origins.get(way, Origin(".".join(way), "defaults"))
+    origin = origins.get(way, Origin(".".join(way), "settings"))
     field = _field(way)
     hidden = bool(field and field.json_schema_extra)
     shown = "" if hidden or way not in values else f" is {_short(values[way])}"
@@ -39,8 +40,9 @@ def _missing(way: Way, origins: Mapping[Way, Origin]) -> ConfigError:
     """Describe an account that doesn't say whose it is; nothing else can be missing, as all else has a default."""
     account = way[1]
     origin = next(origin for known, origin in origins.items() if known[:2] == way[:2])
-    close = difflib.get_close_matches(account, URLS, n=1)
-    hint = f"did you mean account {close[0]}?" if close else f"set {origin.beside(way)} to {' or '.join(URLS)}"
+    close = difflib.get_close_matches(account, provider_names(), n=1)
+    remedy = f"set {origin.beside(way)} to {' or '.join(provider_names())}"
+    hint = f"did you mean account {close[0]}?" if close else remedy
     return ConfigError(f"{origin}: account {account} has no provider; {hint}")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config.accounts import KOLENA_WAITS, RATES, SIZES, URLS, Account, Limits
+from config.accounts import Account, Limits
 from config.names import Way, variable_of, written_toml
 from config.schema import GROUPS
+from paceline.model import EndpointClass
+from paceline.providers.kinds import ProviderKind, provider_kind
 
 _HEAD = """\
 # Settings
@@ -95,14 +97,22 @@ def _defaults() -> str:
 
 
 def _rows() -> Iterator[str]:
-    yield f"| `url` | {URLS['kolena']} | {URLS['kindo']} |"
-    yield "| `key_env` | `NAME_API_KEY` | `NAME_API_KEY` |"
-    waits = ", ".join(f"{rate} ({tier})" for tier, rate in KOLENA_WAITS.items())
+    kinds = [provider_kind(name) for name in ("kolena", "kindo")]
+    yield _row("url", [kind.url for kind in kinds])
+    yield _row("key_env", ["`NAME_API_KEY`"] * len(kinds))
     for name in Limits.model_fields:
-        yield f"| `limits.{name}` | {RATES['kolena'].get(name, waits)} | {RATES['kindo'][name]} |"
-    for name in ("max_files", "max_file_bytes", "max_submission_bytes"):
-        kolena, kindo = (SIZES[provider].get(name) for provider in ("kolena", "kindo"))
-        yield f"| `{name}` | {_number(kolena)} | {_number(kindo)} |"
+        yield _row(f"limits.{name}", [_rates(kind, EndpointClass(name)) for kind in kinds])
+    for name in ("files", "file_bytes", "submission_bytes"):
+        yield _row(f"max_{name}", [_number(getattr(kind.size_limits, name)) for kind in kinds])
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| `{name}` | {' | '.join(cells)} |"
+
+
+def _rates(kind: ProviderKind, endpoint: EndpointClass) -> str:
+    by_tier = [f"{rates[endpoint]} ({tier})" for tier, rates in kind.tiers.items() if endpoint in rates]
+    return ", ".join(by_tier) or str(kind.rates[endpoint])
 
 
 def _number(value: int | None) -> str:

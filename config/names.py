@@ -14,9 +14,10 @@ from functools import cache
 
 from pydantic import BaseModel
 
-from config.accounts import NAME, URLS, Account, default_key_env
+from config.accounts import NAME, Account, default_key_env
 from config.schema import Settings
 from paceline.errors import ConfigError
+from paceline.providers.kinds import provider_names
 
 PREFIX = "PACELINE_"
 
@@ -106,6 +107,8 @@ def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[st
     else:
         below = {**tree_of(Settings), "accounts": tree_of(Account)}
         rest = way
+    if way[0] == "accounts" and way[2:3] == ("options",) and len(way) == 4:
+        return  # whatever the provider's adapter understands
     for part in rest:
         if below is None or part not in below:
             raise _unknown(way, origin, accounts)
@@ -117,7 +120,7 @@ def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[st
 
 
 def _unknown(way: Way, origin: Origin, accounts: Iterable[str]) -> ConfigError:
-    accounts = {*URLS, *accounts}
+    accounts = {*provider_names(), *accounts}
     known = {".".join(known): known for known in all_ways(sorted(accounts))}
     close = difflib.get_close_matches(".".join(way), known, n=1, cutoff=0.7)
     if _KEYLIKE.fullmatch(way[-1]):

@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
-from config.accounts import URLS, Account, Table, default_key_env, read_key
+from config.accounts import Account, Table, default_key_env, read_key
 from config.redis_address import check_redis_address
 from paceline.errors import ConfigError
+from paceline.providers.kinds import provider_names
 
 
 def _lower(value: object) -> object:
@@ -162,9 +163,9 @@ class Settings(Place, Pace, Upload, Waits, Fleet, Logs):
         if of_provider:
             names = ", ".join(account.name for account in of_provider)
             raise ConfigError(f"{word} has several accounts; name one of them: {names}")
-        if word in URLS:
+        if word in provider_names():
             read_key(default_key_env(word), account=word)
-        known = sorted({*self.accounts, *(URLS if not self.accounts else ())})
+        known = sorted({*self.accounts, *(provider_names() if not self.accounts else ())})
         close = difflib.get_close_matches(word, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
         shown = re.sub(r"[^\w.-]", "?", word)[:40]

@@ -14,12 +14,13 @@ from config.processes import look_up
 from config.schema import Settings
 from paceline.chains import Chains
 from paceline.clocks import machine_id
-from paceline.errors import ConfigError, SourceUnreachable, Unavailable
+from paceline.errors import SourceUnreachable, Unavailable
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass
 from paceline.providers.base import Provider
+from paceline.providers.kinds import Opening
 from paceline.results import Results
 from paceline.scripts import Scripts
 from paceline.sinks.registry import open_sink
@@ -87,14 +88,11 @@ def waits(settings: Settings) -> Waits:
 
 
 def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter | None = None) -> Provider:
-    """Return the adapter of an account. Raises `ConfigError` for a provider this version doesn't speak to.
+    """Return the adapter of an account.
 
     With a limiter, every further page of a list takes a permit too.
     """
-    if account.provider != "kolena":
-        raise ConfigError(f"account {account.name}: provider {account.provider} is not supported yet; kolena is")
     from paceline.providers.http import HttpPolicy
-    from paceline.providers.kolena import Kolena
 
     policy = HttpPolicy(
         connect_s=settings.connect_seconds,
@@ -108,13 +106,16 @@ def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter
         if limiter is not None and limiter.take(account.name, endpoint, account.rates[endpoint]) > 0:
             raise Unavailable(f"no permit for another {endpoint} request now")
 
-    return Kolena(
-        account.url,
-        account.key,
-        policy=policy,
-        size_limits=account.size_limits,
-        rates=account.rates,
-        before_further_request=take_another,
+    return account.kind.open(
+        Opening(
+            url=account.url,
+            key=account.key,
+            policy=policy,
+            size_limits=account.size_limits,
+            rates=account.rates,
+            before_further_request=take_another,
+            options=account.opening_options,
+        )
     )
 
 
@@ -126,13 +127,12 @@ def reach_source(location: str) -> SourceRoot:
 
 
 def open_context(services: Services, results: Results, log: logging.Logger) -> Context:
-    """Return what the steps of a worker process need, with every account whose provider this version speaks to."""
+    """Return what the steps of a worker process need, with every account."""
     settings = services.settings
     accounts = {}
     for name, account in settings.accounts.items():
-        if account.provider == "kolena":
-            provider = open_provider(account, settings, services.limiter)
-            accounts[name] = Account(name, provider, account.rates, account.url)
+        provider = open_provider(account, settings, services.limiter)
+        accounts[name] = Account(name, provider, account.rates, account.url, account.on_uncertain == "resubmit")
     return Context(
         ledger=services.ledger,
         chains=services.chains,

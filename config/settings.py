@@ -14,11 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config.accounts import URLS, Account, default_key_env
+from config.accounts import Account, default_key_env
 from config.complaints import bad_value
 from config.names import PREFIX, Origin, Way, check_way, plain
 from config.schema import Settings
 from paceline.errors import ConfigError
+from paceline.providers.kinds import provider_names
 
 __all__ = ["Account", "Settings", "load_settings"]
 
@@ -98,7 +99,7 @@ def _leaves(table: Mapping[str, object], above: Way = ()) -> Iterator[tuple[Way,
 
 def _from_vendor_variables(environ: Mapping[str, str]) -> Iterator[Found]:
     """Find the accounts that need no configuration: those whose key or address is set the vendors' way."""
-    for name in URLS:
+    for name in provider_names():
         key, url = default_key_env(name), f"{name.upper()}_API_URL"
         if environ.get(key):
             yield ("accounts", name), {}, Origin(key)

@@ -6,7 +6,8 @@ then `{"manifest_bytes","skipped"}`, what the manifest came to. It holds no secr
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,15 @@ def find_batch_file(path: str) -> BatchFile | None:
 
 
 def record_batch(manifest: str, spec: BatchSpec, *, ours: bool = False) -> None:
-    """Put the batch on record durably; one that is there stays as it is. Raises `SinkError`.
+    """Put the batch on record durably; of one that is there, only the choices are changed. Raises `SinkError`.
 
     Another batch's is replaced only while there is no manifest, or if the manifest is known to be `ours`.
     """
     path = beside(manifest)
     found = find_batch_file(path)
     if found is not None and found.spec.batch_id() == spec.batch_id():
+        if found.spec.choices != spec.choices:
+            _write(path, replace(found, spec=replace(found.spec, choices=spec.choices)))
         return
     if found is not None and not ours and Path(manifest).exists():
         other = found.spec.batch_id()
@@ -88,7 +91,7 @@ def record_listed(manifest: str, spec: BatchSpec, listed: Listed) -> None:
 
 
 def _write(path: str, file: BatchFile) -> None:
-    spec = asdict(file.spec) | {"options": dict(file.spec.options), "to": list(file.spec.to)}
+    spec = asdict(file.spec) | {"to": list(file.spec.to)}
     value = {"format": FORMAT_VERSION, "batch": file.spec.batch_id(), **spec}
     value["listed"] = asdict(file.listed) if file.listed else None
     make_private_dir(str(Path(path).parent))
@@ -101,11 +104,17 @@ def _parse(value: dict[str, Any]) -> BatchFile:
         **texts,
         to=tuple(map(_text, value["to"])),
         files_per_run=_number(value["files_per_run"]),
-        options={_text(name): _text(option) for name, option in value["options"].items()},
+        options=_texts(value["options"]),
         priority=_number(value["priority"]),
+        choices=_texts(value.get("choices", {})),
+        settled=_texts(value.get("settled", {})),
     )
     listed = value["listed"]
     return BatchFile(spec, listed and Listed(_number(listed["manifest_bytes"]), _number(listed["skipped"])))
+
+
+def _texts(value: Mapping[str, object]) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in value.items()}
 
 
 def _text(value: object) -> str:

@@ -29,6 +29,16 @@ class Desk:
         """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
         return bool(self._scripts.run("close_batch", [keys.batch(batch)]))
 
+    def choose(self, batch: str, choices: Mapping[str, str]) -> None:
+        """Change how a batch is run; an empty text takes a choice back."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            for name, value in choices.items():
+                if value:
+                    pipe.hset(keys.batch(batch), f"choice:{name}", value)
+                else:
+                    pipe.hdel(keys.batch(batch), f"choice:{name}")
+            pipe.execute()
+
     def count_requests(self, batches: Mapping[str, int], endpoint: EndpointClass) -> None:
         """Count requests that were made on behalf of batches."""
         with self._redis.pipeline(transaction=False) as pipe:

@@ -73,6 +73,8 @@ class Ledger(Desk):
             "to": json.dumps(spec.to),
             "files_per_run": spec.files_per_run,
             "options": json.dumps(dict(spec.options)),
+            "settled": json.dumps(dict(spec.settled)),
+            **{f"choice:{name}": value for name, value in spec.choices.items()},
             "priority": spec.priority,
             "manifest": manifest.encode(*_PATHS),
             "total": 0,

@@ -132,12 +132,29 @@ class Rate:
         return f"{self.limit}/{self.window_s:g}s"
 
 
+INPUT = "input:"
+"""What the name of an option begins with that is an input of the agent."""
+
+
+class Choice(StrEnum):
+    """How a batch is run. Kept as texts; missing or empty is the default, given behind the dash."""
+
+    WAIT = "wait"  # seconds to wait for the end in the call that starts a run, or `auto` - the account's
+    DUE = "due"  # ISO 8601 time given to the provider - none
+    MAX_RUNS = "max_runs"  # runs that may be started in all - no limit
+    MAX_CREDITS = "max_credits"  # credits that may be spent in all - no limit
+    MAX_FAILURES = "max_failures"  # failed submissions tolerated: a number, or a share like `5%` - all
+    ISOLATE = "isolate"  # further runs that may be spent on halving what failed - 0
+
+
 @dataclass(frozen=True, slots=True)
 class BatchSpec:
     """What makes a batch this batch, and the choices that travel with it.
 
     `source` and local destinations are absolute. Two commands mean the same batch exactly if `batch_id()` is equal.
-    `address` is where the account's provider lives: a batch begun there is never carried on anywhere else.
+    `address` is where the account's provider lives: a batch begun there is never carried on anywhere else. `options`
+    make it another batch (an agent's inputs, as `input:NAME`); `choices` say how it is run and may change on the way,
+    by the names in `Choice`; `settled` is what `Provider.settle` found when it began.
     """
 
     source: str
@@ -150,12 +167,19 @@ class BatchSpec:
     options: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     address: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    settled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Return the agent's further inputs by name."""
+        return {name[len(INPUT) :]: value for name, value in self.options.items() if name.startswith(INPUT)}
 
     def batch_id(self) -> str:
         """Derive the id from source, account, agent, options and destinations: 10 characters, a letter first.
 
-        Priority is left out: it changes how a batch is run, not what it is. So is the address: another one for the same
-        batch is refused, not taken for another batch.
+        Priority and choices are left out: they change how a batch is run, not what it is. So is the address: another
+        one for the same batch is refused, not taken for another batch.
         """
         parts = [self.source, self.account, self.provider, self.agent, str(self.files_per_run), self.name]
         parts += sorted(self.to) + [f"{key}={self.options[key]}" for key in sorted(self.options)]
@@ -192,7 +216,8 @@ class RunView:
 
     `raw_status` is the provider's word; `outcome` is None while it isn't a terminal one (or is a word we don't know).
     `data` is what goes into the record's `data`, `{}` where there is none yet; `partial` says that the provider names
-    results it didn't give, so that it is worth asking again.
+    results it didn't give, so that it is worth asking again. `credits_by` are the credits of the run's parts (Kolena's
+    prompts), by name.
     """
 
     run_id: str
@@ -204,6 +229,7 @@ class RunView:
     error_message: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     partial: bool = False
+    credits_by: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ class BatchView:
     started_ms: int | None
     finished_ms: int | None
     options: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
+    settled: Mapping[str, str] = field(default_factory=dict)
     rebuilding: bool = False
 
     @property
@@ -85,6 +87,8 @@ class BatchView:
             options=self.options,
             priority=self.priority,
             address=self.address,
+            choices=self.choices,
+            settled=self.settled,
         )
 
     @property
@@ -159,6 +163,8 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         started_ms=_number(row, "started_ms"),
         finished_ms=_number(row, "finished_ms"),
         options=json.loads(row.get("options", "{}")),
+        choices=_group(row, "choice:"),
+        settled=json.loads(row.get("settled", "{}")),
         rebuilding=row.get("rebuilding") == "1",
     )
 

@@ -14,7 +14,7 @@ from paceline.batch_file import Listed, record_batch, record_listed
 from paceline.errors import LedgerLost
 from paceline.ledger import Ledger
 from paceline.manifest import ManifestWriter
-from paceline.model import BatchSpec, Follow, PlannedSubmission, SizeLimits, SkippedFile
+from paceline.model import BatchSpec, Choice, Follow, PlannedSubmission, SizeLimits, SkippedFile
 from paceline.replies import Moved
 from paceline.views import BatchView, Views
 from producers.planning import plan_entries, resume_from
@@ -27,12 +27,14 @@ Send = Callable[[Iterable[Follow]], None]
 
 
 def open_batch(ledger: Ledger, views: Views, spec: BatchSpec, manifest: str) -> tuple[BatchView, bool]:
-    """Register the batch, or find it; the second value tells whether it is new.
+    """Register the batch, or find it and make its choices those of `spec`; the second value tells whether it is new.
 
     What it is stands durably beside the manifest before the ledger hears of it. Raises `SinkError`.
     """
     record_batch(manifest, spec)
     new = ledger.open_batch(spec, manifest=manifest)
+    if not new:
+        ledger.choose(spec.batch_id(), {choice.value: spec.choices.get(choice, "") for choice in Choice})
     return views.batch(spec.batch_id()), new
 
 

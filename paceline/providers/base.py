@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Protocol
 
@@ -14,15 +14,20 @@ from paceline.model import EndpointClass, Rate, RunView, SizeLimits
 class Capabilities:
     """What a provider can do, so that callers choose by fact and not by name.
 
-    `asks_after_many` and `finds_many` are how many ids one list call may carry; 0 means one GET each, respectively no
-    way to find a run by external id.
+    `uploads_files`: files travel as they are (else inside other values); `asks_after_many` and `finds_many` are how
+    many ids one list call may carry, 0 for one GET each, respectively no way to find a run by external id; `cancels`:
+    a run can be ended; `waits_s` is the longest time that the call which starts a run can wait for its end, 0 for
+    none; `partial_results`: a run shows results before its end; `reports_credits`: it says what it cost.
     """
 
+    uploads_files: bool
     asks_after_many: int
     finds_many: int
     cancels: bool
-    waits: bool
+    waits_s: int
     due_dates: bool
+    partial_results: bool
+    reports_credits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class SubmitRequest:
 
     `deadline_s` bounds the whole call, counted by a clock that includes suspension. `gate` is called once, on an
     established connection, immediately before the first byte of the request; it raises `PermitExpired` to stop it.
+    `wait_s` > 0 waits that long for the run's end, in the same call. `inputs` are the agent's further inputs, `settled`
+    what `Provider.settle` returned when the batch began.
     """
 
     agent: str
@@ -49,6 +56,9 @@ class SubmitRequest:
     deadline_s: float
     gate: Callable[[], None]
     due: datetime | None = None
+    wait_s: int = 0
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +71,39 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """An agent as the provider describes it."""
+    """An agent as the provider describes it. `inputs` are the names of its inputs, None where it has none by name.
+
+    `unfit` says why it can't be run through the API, None where it can.
+    """
 
     agent: str
     name: str | None
+    inputs: tuple[str, ...] | None = None
+    unfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What runs have used according to the provider's records: one record per run, or more."""
+
+    credits: float
+    records: int
+
+
+class Weights(Protocol):
+    """What files weigh in a submission whose body is limited, where that isn't their size.
+
+    Weights count for `SizeLimits.file_bytes` and `submission_bytes`. Everything here is pure but `exactly`.
+    """
+
+    def empty(self, inputs: Mapping[str, str]) -> int:
+        """Return the bytes of a body without files."""
+
+    def at_most(self, name: str, path: str, size_bytes: int) -> int:
+        """Return what a file can weigh at the most, whatever it holds."""
+
+    def exactly(self, name: str, path: str, stream: IO[bytes]) -> int:
+        """Return what a file weighs, reading it once. Raises `OSError` where it can't be read."""
 
 
 class Provider(Protocol):
@@ -114,6 +153,19 @@ class Provider(Protocol):
 
     def describe_agent(self, agent: str) -> AgentInfo:
         """Look the agent up: one request that proves key, address and agent. Raises `Blocked` or `Unavailable`."""
+
+    def settle(self, agent: AgentInfo, inputs: Mapping[str, str]) -> Mapping[str, str]:
+        """Check before a batch begins that the agent can be run with these further inputs; no request is made.
+
+        Returns what holds for every submission of the batch from now on, and is kept with it: it comes back as
+        `SubmitRequest.settled`. Raises `ConfigError` that names what doesn't fit.
+        """
+
+    def usage(self, agent: str, since: datetime) -> Usage | None:
+        """Ask what an agent's runs have used since then, by the provider's own records; None where it keeps none.
+
+        Raises `Throttled`, `Blocked` or `Unavailable`.
+        """
 
     def delete(self, agent: str, run_id: str) -> None:
         """Delete a run, where `cancels`; deleting what is gone is success."""

@@ -135,16 +135,19 @@ class Http:
         deadline_s: float,
         gate: Gate,
         params: Params = (),
+        waits_s: float = 0.0,
     ) -> Answer:
         """Send a write, once. Return its 2xx answer, whose value is JSON or None.
+
+        `waits_s` is how long the provider may wait before it answers, which then holds results too.
 
         `gate` is called once, on an established connection, right before the first byte; what it raises stops the
         request and is raised here. Raises `NotSent`, `Ambiguous`, what `answers.write_error` makes of a status, or a
         `FileProblem` that iterating the body raised, if it surely cut the request short.
         """
         line = _Line(self._transport())
-        cap_bytes = min(self._policy.answer_bytes, ACCEPTED_BYTES)
-        exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate)
+        cap_bytes = self._policy.answer_bytes if waits_s else min(self._policy.answer_bytes, ACCEPTED_BYTES)
+        exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate, waits_s)
         chunks = exchange.send(body)
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
         try:
@@ -239,7 +242,7 @@ class Http:
                 **headers,
             },
             content=chunks,
-            extensions={"timeout": self._timeouts(exchange.deadline), "trace": exchange.trace},
+            extensions={"timeout": self._timeouts(exchange), "trace": exchange.trace},
         )
         with Watchdog(exchange.line.wire, exchange.deadline):
             response = exchange.line.transport.handle_request(request)
@@ -262,11 +265,11 @@ class Http:
             value = _value(response, exchange, Gatherer(ERROR_BYTES, encoding, key))
         return _Response(status, value, excerpt(value, key), wait_s)
 
-    def _timeouts(self, deadline: Deadline) -> dict[str, float | None]:
-        policy, left_s = self._policy, max(deadline.left_s, 0.001)  # 0 would mean "don't block"
+    def _timeouts(self, exchange: _Exchange) -> dict[str, float | None]:
+        policy, left_s = self._policy, max(exchange.deadline.left_s, 0.001)  # 0 would mean "don't block"
         return httpx.Timeout(
             connect=min(policy.connect_s, left_s),
-            read=min(policy.read_s, left_s),
+            read=min(policy.read_s + exchange.waits_s, left_s),
             write=min(policy.write_s, left_s),
             pool=min(policy.pool_s, left_s),
         ).as_dict()
@@ -314,13 +317,17 @@ class _Exchange:
     """How far one request has got.
 
     `connected`: over a new connection; `began`: the first byte may have left; `body_sent`: every byte of the body was
-    handed to the connection; `status`: that of the answer, None before its head arrived. `cap_bytes` is the answer's.
+    handed to the connection; `status`: that of the answer, None before its head arrived. `cap_bytes` is the answer's,
+    `waits_s` the time its sender may take on purpose.
     """
 
-    def __init__(self, line: _Line, deadline: Deadline, cap_bytes: int, gate: Gate = lambda: None) -> None:
+    def __init__(
+        self, line: _Line, deadline: Deadline, cap_bytes: int, gate: Gate = lambda: None, waits_s: float = 0.0
+    ) -> None:
         self.line = line
         self.deadline = deadline
         self.cap_bytes = cap_bytes
+        self.waits_s = waits_s
         self.connected = self.began = self.body_sent = False
         self.status: int | None = None
         self._gate = gate

@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
 
-from paceline.errors import AgentUnknown, Ambiguous, Unavailable
+from paceline.errors import AgentUnknown, Ambiguous, ConfigError, Unavailable
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
 from paceline.providers.answers import Answer, clean, is_finite
-from paceline.providers.base import Accepted, AgentInfo, Capabilities, SubmitRequest
+from paceline.providers.base import Accepted, AgentInfo, SubmitRequest, Usage
 from paceline.providers.http import Http, HttpPolicy
+from paceline.providers.kolena_kind import CAPABILITIES, RATES, SIZE_LIMITS
+from paceline.providers.kolena_usage import read_usage
 from paceline.providers.multipart import Multipart
 
 log = logging.getLogger(__name__)
@@ -32,17 +35,6 @@ MAX_PAGES = 200
 QUERY_BYTES = 7_500
 """A URL under 8 kB, with room for address and path; most servers and gateways refuse longer ones [guess]."""
 
-CAPABILITIES = Capabilities(asks_after_many=300, finds_many=100, cancels=True, waits=True, due_dates=True)
-SIZE_LIMITS = SizeLimits(files=300, file_bytes=250_000_000)  # MB as 10^6: the smaller reading [doc, guess]
-RATES: Mapping[EndpointClass, Rate] = MappingProxyType(
-    {
-        EndpointClass.ADD: Rate(600, 60.0),  # older copies of the vendor's pages
-        EndpointClass.WAIT: Rate(40, 60.0),  # Enterprise; 10 and 20 for the smaller plans
-        EndpointClass.GET: Rate(1200, 60.0),
-        EndpointClass.LIST: Rate(1200, 60.0),
-        EndpointClass.DELETE: Rate(600, 60.0),  # nothing is published
-    }
-)
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 _OUTCOMES = {"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED}
 
@@ -125,15 +117,18 @@ class Kolena:
     def submit(self, request: SubmitRequest) -> Accepted:
         """Upload the files and start a run; see `Provider.submit`."""
         fields = [("user_defined_id", request.external_id)]
-        if request.due is not None:
+        if request.due is not None and not request.wait_s:  # the form of add-and-wait has no such field [doc]
             fields.append(("due_date", request.due.isoformat()))
         body = Multipart(fields, request.uploads)
+        waits = request.wait_s > 0
         answer = self._http.post(
-            _agent_path(request.agent) + "/runs",
+            _agent_path(request.agent) + ("/runs/wait" if waits else "/runs"),
+            params=[("timeout", str(request.wait_s))] if waits else (),
             body=body,
             content_type=body.content_type,
-            deadline_s=request.deadline_s,
+            deadline_s=request.deadline_s + request.wait_s,
             gate=request.gate,
+            waits_s=request.wait_s,
         )
         run = _accepted_run(answer.value, request, answer.status)
         return Accepted(_view(run), body.digests)
@@ -184,6 +179,17 @@ class Kolena:
             raise _unknown(agent, 404)
         name = _read(_Agent, answer.value).name
         return AgentInfo(agent, clean(name) if name else None)
+
+    def settle(self, agent: AgentInfo, inputs: Mapping[str, str]) -> Mapping[str, str]:
+        """Refuse further inputs: the API has none; see `Provider.settle`."""
+        if inputs:
+            raise ConfigError(f"Kolena's agents take files only; leave out --input {next(iter(inputs))}")
+        return {}
+
+    def usage(self, agent: str, since: datetime) -> Usage | None:
+        """Add up the credit records of an agent; see `Provider.usage`."""
+        further = partial(self._before_further_request, EndpointClass.LIST)
+        return read_usage(self._http, f"{PREFIX}/usage", agent, since, further)
 
     def delete(self, agent: str, run_id: str) -> None:
         """Delete a run, which is the nearest thing to cancelling it; one that is gone is success."""
@@ -316,6 +322,7 @@ def _view(run: _Run) -> RunView:
         credits=float(used) if used is not None and is_finite(used) else None,
         error_message=_error_message(data) if outcome is Outcome.FAILED else None,
         data=data,
+        credits_by=_credits_by(run.data or {}),
         partial=any(isinstance(name, str) and name not in data for name in run.order or ()),
     )
 
@@ -331,6 +338,17 @@ def _results(run: _Run) -> dict[str, Any]:
 def _result(raw: object) -> dict[str, Any]:
     found = raw if isinstance(raw, dict) else {"value": raw}
     return {key: found.get(key) for key in ("status", "value", "error", "metadata")}
+
+
+def _credits_by(data: Mapping[str, Any]) -> dict[str, float]:
+    """Return what each prompt has used, as far as the answer says."""
+    found = {}
+    for name, result in data.items():
+        usage = result.get("usage") if isinstance(result, dict) else None
+        used = usage.get("credits_used") if isinstance(usage, dict) else None
+        if used is not None and is_finite(used):
+            found[name] = float(used)
+    return found
 
 
 def _error_message(data: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -51,12 +51,16 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A provider under one credential, with the rates that are allowed. `address` is where this process sends to."""
+    """A provider under one credential, with the rates that are allowed. `address` is where this process sends to.
+
+    `resubmits`: what can't be known to be accepted is sent again, where the provider can't be asked (else held).
+    """
 
     name: str
     provider: Provider
     rates: Mapping[EndpointClass, Rate]
     address: str = ""
+    resubmits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

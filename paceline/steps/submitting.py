@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from paceline.errors import (
 )
 from paceline.files import SourceRoot
 from paceline.lifecycle import Verb
-from paceline.model import EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission, batch_of
+from paceline.model import Choice, EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission, batch_of
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, Lost, Moved
 from paceline.spool import Request, Verdict, fingerprint
@@ -133,6 +134,9 @@ def _begin(
         uploads=[Upload(file.upload_name, file.path, file.size_bytes, partial(root.open, file)) for file in files],
         deadline_s=deadline_s,
         gate=_gate(context, asked_at, context.limiter.policy.life_s(rate)),
+        due=datetime.fromisoformat(batch.choices[Choice.DUE]) if batch.choices.get(Choice.DUE) else None,
+        inputs=batch.spec.inputs,
+        settled=batch.settled,
     )
     try:
         accepted = account.provider.submit(post)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from paceline.errors import Ambiguous, FileChanged, Unavailable
 from paceline.model import ErrorNote, submission_id
-from paceline.providers.base import Capabilities
 from paceline.replies import Moved
-from tests.support.fake_provider import fail_with, lost_answer
+from tests.support.fake_provider import CAPABILITIES, fail_with, lost_answer
 from tests.support.world import World
 
 
@@ -127,7 +127,7 @@ def test_without_any_proof_within_an_hour_a_person_decides() -> None:
 
 def test_a_provider_that_cannot_be_asked_is_never_asked_twice() -> None:
     world = World()
-    world.provider.capabilities = Capabilities(0, 0, cancels=False, waits=False, due_dates=False)
+    world.provider.capabilities = replace(CAPABILITIES, asks_after_many=0, finds_many=0, cancels=False)
     world.provider.after_accept = lost_answer
     batch = world.plan(2)
     world.run(5000)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from paceline.errors import Ambiguous, ProviderError
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
-from paceline.providers.base import Accepted, AgentInfo, Capabilities, SubmitRequest
+from paceline.providers.base import Accepted, AgentInfo, Capabilities, SubmitRequest, Usage
 from tests.support.seam import Seam
 
 RATES = {
@@ -19,7 +20,16 @@ RATES = {
 }
 
 
-CAPABILITIES = Capabilities(300, 100, cancels=True, waits=False, due_dates=False)
+CAPABILITIES = Capabilities(
+    uploads_files=True,
+    asks_after_many=300,
+    finds_many=100,
+    cancels=True,
+    waits_s=120,
+    due_dates=False,
+    partial_results=True,
+    reports_credits=True,
+)
 SIZES = SizeLimits(300, 250_000_000)
 
 
@@ -99,6 +109,14 @@ class FakeProvider:
     def describe_agent(self, agent: str) -> AgentInfo:
         """Know every agent."""
         return AgentInfo(agent, f"Agent {agent}")
+
+    def settle(self, agent: AgentInfo, inputs: Mapping[str, str]) -> Mapping[str, str]:
+        """Fit everything."""
+        return {}
+
+    def usage(self, agent: str, since: datetime) -> Usage | None:
+        """Keep no books."""
+        return None
 
     def delete(self, agent: str, run_id: str) -> None:
         """Delete a run."""
