@@ -29,6 +29,7 @@ from paceline.errors import (
     UnsafeRedis,
 )
 from paceline.model import EndpointClass
+from paceline.providers.kinds import provider_kind, provider_names, provider_package
 
 OLDEST_PYTHON = (3, 11)
 
@@ -39,9 +40,6 @@ SLOW_MS = 20.0
 """A round trip above this makes a step, of about ten, last longer than a fifth of a second."""
 
 MOST_SKEW_S = 2.0
-
-ANY_AGENT = "1"
-"""Asked after where none is named: known or not, the answer tells whether the key is accepted."""
 
 PERMIT_WAIT_S = 5.0
 
@@ -64,6 +62,20 @@ def environment() -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     fine = soft == resource.RLIM_INFINITY or soft >= LEAST_DESCRIPTORS
     yield Check("descriptors", fine, f"{soft} open files allowed", "" if fine else f"ulimit -n {min(hard, 4096)}")
+
+
+def providers() -> Iterator[Check]:
+    """List what packages bring. One that can't be loaded is no failure here: its accounts would say so."""
+    good, bad = [], []
+    for name in provider_names():
+        try:
+            provider_kind(name)
+        except ConfigError as error:
+            bad.append(Check("providers", None, str(error)))
+        else:
+            good.append(f"{name} ({provider_package(name) or 'unknown package'})")
+    yield Check("providers", True, ", ".join(good) or "none")
+    yield from bad
 
 
 def home(settings: Settings) -> Check:
@@ -148,10 +160,11 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
         yield failed(name, error)
         return
     yield Check(name, True, f"key in {one.key_env}, {one.limits.add} add, {one.url}")
+    asked = agent or one.kind.agent_example  # known or not, the answer tells whether the key is accepted
     try:
-        found = _ask(settings, one, services, agent or ANY_AGENT)
+        found = _ask(settings, one, services, asked)
     except AccessDenied as error:
-        hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {ANY_AGENT} that is refused)"
+        hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {asked} that is refused)"
         remedy = f"correct {one.key_env}{hint}"
         yield Check(f"provider {one.name}", False, f"{one.url} refuses the key ({error.http_status})", remedy)
     except AgentUnknown:

@@ -33,9 +33,6 @@ RUN_S = 60.0
 LOOK_EVERY_S = 5.0
 """Between two looks at all runs in flight: the grid of `paceline.delays`."""
 
-LIST_MOST = 300
-"""Runs that one list call asks after, as `paceline.providers.kolena` does."""
-
 SHOW_EVERY_S = 0.5
 
 
@@ -71,16 +68,18 @@ def least_seconds(submissions: int, rate: Rate, window_s: float) -> float:
     return max(submissions - 1, 0) // rate.limit * window_s
 
 
-def status_requests(submissions: int, rate: Rate, seconds: float) -> int:
-    """Estimate the list calls that following the runs costs: every few seconds one per `LIST_MOST` runs in flight."""
+def status_requests(submissions: int, rate: Rate, seconds: float, asks_after: int) -> int:
+    """Estimate what following the runs costs: every few seconds one call per `asks_after` runs in flight."""
     in_flight = min(submissions, math.ceil(rate.limit * RUN_S / rate.window_s))
-    return math.ceil((seconds + RUN_S) / LOOK_EVERY_S) * math.ceil(in_flight / LIST_MOST)
+    return math.ceil((seconds + RUN_S) / LOOK_EVERY_S) * math.ceil(in_flight / asks_after)
 
 
 def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool) -> dict[str, Any]:
     """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
     rate = target.account.rates[EndpointClass.ADD]
     seconds = least_seconds(tally.submissions, rate, window_s)
+    asks_after = max(target.account.kind.capabilities.asks_after_many, 1)
+    status = status_requests(tally.submissions, rate, seconds, asks_after)
     return {
         "batch": target.spec.batch_id() if agent_known and target.spec.to else None,
         "source": target.source.location,
@@ -91,7 +90,7 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
         "bytes": tally.size_bytes,
         "submissions": tally.submissions,
         "files_per_run": target.spec.files_per_run,
-        "requests": {"add": tally.submissions, "status": status_requests(tally.submissions, rate, seconds)},
+        "requests": {"add": tally.submissions, "status": status},
         "pace": str(rate),
         "seconds": round(seconds, 3),
         "manifest": target.manifest,
