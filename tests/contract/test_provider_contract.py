@@ -1,0 +1,68 @@
+"""The contract of providers, over every provider there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from paceline_rest import KIND as REST
+
+from paceline.model import Outcome
+from paceline.providers.kolena_kind import KIND as KOLENA
+from tests.contract.provider_contract import ProviderContract
+from tests.support.bench import Bench
+from tests.support.rest_service import AGENT, RestService
+from tests.support.sandbox import Sandbox
+
+KEY = "canary-contract-5d1f0c9e"
+
+
+@pytest.fixture(scope="module")
+def kolena() -> Iterator[Bench]:
+    with Sandbox("--run-seconds", "0") as sandbox:
+        yield Bench(
+            kind=KOLENA,
+            url=sandbox.url,
+            key=sandbox.key,
+            agent="1",
+            unknown_agent="404",
+            unknown_run="999999999",
+            runs=lambda: int(sandbox.stats()["runs"]["accepted"]),
+            id_key="run_id",
+            status_key="status",
+            words={"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED},
+        )
+
+
+@pytest.fixture(scope="module")
+def rest() -> Iterator[Bench]:
+    with RestService(KEY) as service:
+        yield Bench(
+            kind=REST,
+            url=service.url,
+            key=KEY,
+            agent=AGENT,
+            unknown_agent="8",
+            unknown_run="r-0",
+            runs=lambda: len(service.runs),
+            id_key="id",
+            status_key="status",
+            words={"succeeded": Outcome.SUCCEEDED, "failed": Outcome.FAILED},
+            options={"list_path": "/runs"},
+        )
+
+
+class TestKolena(ProviderContract):
+    """Kolena, against the sandbox."""
+
+    @pytest.fixture
+    def bench(self, kolena: Bench) -> Bench:
+        return kolena
+
+
+class TestRest(ProviderContract):
+    """The example of a provider that another package brings, with a list of runs."""
+
+    @pytest.fixture
+    def bench(self, rest: Bench) -> Bench:
+        return rest
