@@ -102,8 +102,8 @@ class Weights(Protocol):
     def at_most(self, name: str, path: str, size_bytes: int) -> int:
         """Return what a file can weigh at the most, whatever it holds."""
 
-    def exactly(self, name: str, path: str, stream: IO[bytes]) -> int:
-        """Return what a file weighs, reading it once. Raises `OSError` where it can't be read."""
+    def exactly(self, name: str, path: str, size_bytes: int, stream: IO[bytes]) -> int:
+        """Return what a file weighs, reading it at most once. Raises `OSError` where it can't be read."""
 
 
 class Provider(Protocol):

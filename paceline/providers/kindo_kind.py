@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from paceline.model import EndpointClass, Rate, SizeLimits
-from paceline.providers.base import Capabilities, Provider
+from paceline.providers.base import Capabilities, Provider, Weights
 from paceline.providers.kinds import Opening, ProviderKind
 
 CAPABILITIES = Capabilities(
@@ -32,7 +32,7 @@ RATES: Mapping[EndpointClass, Rate] = MappingProxyType(
         EndpointClass.DELETE: Rate(60, 60.0),
     }
 )
-_UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 
 def _open(opening: Opening) -> Provider:
@@ -41,14 +41,21 @@ def _open(opening: Opening) -> Provider:
     return Kindo(opening)
 
 
+def _weights(options: Mapping[str, str]) -> Weights:
+    from paceline.providers.kindo_body import Weighing
+
+    return Weighing(options)
+
+
 KIND = ProviderKind(
     name="kindo",
     url="https://api.kindo.ai",
     capabilities=CAPABILITIES,
     size_limits=SIZE_LIMITS,
     rates=RATES,
-    agent_id=_UUID,
+    agent_id=UUID,
     agent_example="3f0c1d2e-5a6b-4c7d-8e9f-0a1b2c3d4e5f",
-    run_id=_UUID,
+    run_id=UUID,
     open=_open,
+    weights=_weights,
 )

@@ -6,23 +6,13 @@ and most other clients hold the body in memory.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import mimetypes
-import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from collections.abc import Iterator, Sequence
 
-from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.providers.base import Upload
-
-CHUNK_BYTES = 256 * 1024
-"""Larger ones are no faster: the digest sets the pace (600 to 850 MB/s on loopback with two busy cores; 1,400 to 1,800
-without it; in a thread of its own it was faster or slower, as the load would have it). And a slow connection copies the
-rest at every partial send.
-"""
+from paceline.providers.contents import CHUNK_BYTES, contents, gathered
 
 
 class Multipart:
@@ -58,7 +48,7 @@ class Multipart:
 
     def __iter__(self) -> Iterator[bytes]:
         self._digests = []
-        return _gathered(self._pieces(), self._chunk_bytes)
+        return gathered(self._pieces(), self._chunk_bytes)
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -70,7 +60,7 @@ class Multipart:
         for head, upload in self._parts:
             yield head
             digest = hashlib.sha256()
-            for chunk in _contents(upload, self._chunk_bytes):
+            for chunk in contents(upload, self._chunk_bytes):
                 digest.update(chunk)
                 yield chunk
             self._digests.append(digest.digest())
@@ -93,65 +83,3 @@ def _quoted(name: str) -> str:
     escapes = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
     escapes |= {ord(c): f"%{ord(c) & 0xFF:02X}" for c in name if "\ud800" <= c <= "\udfff"}
     return name.translate(escapes)
-
-
-def _contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
-    """Give the file's bytes, exactly as many as planned; raise before the last of them if it is another file now."""
-    with _opened(upload) as stream:
-        before = _stamp(stream)
-        left = upload.size_bytes
-        while True:
-            chunk = _read(upload, stream, min(chunk_bytes, left + 1))
-            left -= len(chunk)
-            if left < 0 or (left == 0 and _read(upload, stream, 1)):
-                raise FileChanged(f"{upload.path!r} has grown since it was planned; plan again", path=upload.path)
-            if left == 0:
-                if _stamp(stream) != before:
-                    raise FileChanged(f"{upload.path!r} was written to while it was sent", path=upload.path)
-                yield chunk
-                return
-            if not chunk:
-                raise FileChanged(f"{upload.path!r} has shrunk since it was planned; plan again", path=upload.path)
-            yield chunk
-
-
-def _opened(upload: Upload) -> IO[bytes]:
-    try:
-        return upload.open()
-    except FileNotFoundError as error:
-        raise FileMissing(f"{upload.path!r} can't be opened", path=upload.path) from error
-    except OSError as error:
-        # `open` has turned what is about the file into `FileProblem`; this is about the machine or the mount.
-        raise SourceUnreachable(f"{upload.path!r} can't be opened: {error.strerror}", path=upload.path) from error
-
-
-def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:
-    try:
-        return stream.read(size_bytes)
-    except OSError as error:
-        raise SourceUnreachable(f"{upload.path!r} can't be read: {error.strerror}", path=upload.path) from error
-
-
-def _stamp(stream: IO[bytes]) -> tuple[int, int] | None:
-    """Return size and modification time of an open file; None for a stream that is no file."""
-    with contextlib.suppress(OSError, AttributeError, io.UnsupportedOperation):
-        status = os.fstat(stream.fileno())
-        return status.st_size, status.st_mtime_ns
-    return None
-
-
-def _gathered(pieces: Iterable[bytes], least_bytes: int) -> Iterator[bytes]:
-    """Join small neighbours until there are `least_bytes`: hundreds of small files must not be thousands of packets."""
-    small: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        if size >= least_bytes or (size and len(piece) >= least_bytes):
-            yield b"".join(small)
-            small, size = [], 0
-        if len(piece) >= least_bytes:
-            yield piece
-        else:
-            small.append(piece)
-            size += len(piece)
-    if size:
-        yield b"".join(small)

@@ -22,8 +22,9 @@ from kolena_agents._utils.upload import (  # type: ignore[import-untyped]  # it 
 
 from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreachable
 from paceline.providers.base import Upload
+from paceline.providers.contents import CHUNK_BYTES
 from paceline.providers.http import Http
-from paceline.providers.multipart import CHUNK_BYTES, Multipart
+from paceline.providers.multipart import Multipart
 from tests.support.raw_server import Peer, RawServer, answer
 
 END = b"\r\n--edge--\r\n"
