@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from paceline_rest import KIND as REST
 
 from paceline.model import Outcome
+from paceline.providers.kindo_kind import KIND as KINDO
 from paceline.providers.kolena_kind import KIND as KOLENA
 from tests.contract.provider_contract import ProviderContract
 from tests.support.bench import Bench
@@ -31,6 +33,30 @@ def kolena() -> Iterator[Bench]:
             id_key="run_id",
             status_key="status",
             words={"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED},
+        )
+
+
+def in_a_value(request: bytes, data: bytes) -> bool:
+    """Tell whether a trigger of Kindo's holds a text file, within the JSON that is an input's value."""
+    inputs = json.loads(request.partition(b"\r\n\r\n")[2])["inputs"]
+    return data.decode() in [document["content"] for one in inputs for document in json.loads(one["value"])]
+
+
+@pytest.fixture(scope="module")
+def kindo() -> Iterator[Bench]:
+    with Sandbox("--run-seconds", "0") as sandbox:
+        yield Bench(
+            kind=KINDO,
+            url=sandbox.url,
+            key=sandbox.key,
+            agent="11111111-1111-4111-8111-111111111111",
+            unknown_agent="99999999-9999-4999-8999-999999999999",
+            unknown_run="00000000-0000-4000-8000-000000000000",
+            runs=lambda: int(sandbox.stats()["kindo"]["accepted"]),
+            id_key="runId",
+            status_key="status",
+            words={"success": Outcome.SUCCEEDED, "failure": Outcome.FAILED, "cancelled": Outcome.CANCELLED},
+            mentions=in_a_value,
         )
 
 
@@ -58,6 +84,14 @@ class TestKolena(ProviderContract):
     @pytest.fixture
     def bench(self, kolena: Bench) -> Bench:
         return kolena
+
+
+class TestKindo(ProviderContract):
+    """Kindo, against the sandbox."""
+
+    @pytest.fixture
+    def bench(self, kindo: Bench) -> Bench:
+        return kindo
 
 
 class TestRest(ProviderContract):
