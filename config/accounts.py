@@ -148,7 +148,8 @@ class Account(Table):
         "", description="Kindo: with `send`, the address that a file's path within the source is appended to"
     )
     options: Annotated[Mapping[str, str], BeforeValidator(_texts)] = Field(
-        default_factory=dict, description="further settings of a provider that another package brings; a table"
+        default_factory=dict,
+        description="further settings of a [provider that another package brings](providers.md); a table",
     )
 
     @model_validator(mode="before")
