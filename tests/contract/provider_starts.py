@@ -160,7 +160,9 @@ class Starts(Basis):
             provider.submit(bench.request(agent=bench.unknown_agent))
         assert bench.runs() == before
 
-    @pytest.mark.parametrize(("header", "wish"), [("7", 7.0), ("0.5", 0.5), ("soon", None), ("-1", None)])
+    @pytest.mark.parametrize(
+        ("header", "wish"), [("7", 7.0), ("0.5", 0.5), ("1000000000", 1e9), ("soon", None), ("-1", None)]
+    )
     def test_a_429_carries_its_wish(
         self, bench: Bench, provider: Provider, way: Crooked, header: str, wish: float | None
     ) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from paceline_rest import KIND as REST
 
+from paceline.errors import Unavailable
 from paceline.model import Outcome
+from paceline.providers.base import Provider
 from paceline.providers.kindo_kind import KIND as KINDO
 from paceline.providers.kolena_kind import KIND as KOLENA
 from tests.contract.provider_contract import ProviderContract
 from tests.support.bench import Bench
+from tests.support.crooked import Crooked, rewritten
 from tests.support.rest_service import AGENT, RestService
 from tests.support.sandbox import Sandbox
 
@@ -100,3 +104,18 @@ class TestRest(ProviderContract):
     @pytest.fixture
     def bench(self, rest: Bench) -> Bench:
         return rest
+
+    @pytest.mark.parametrize("odd", [{"total": 2}, {"total": None}, {"runs": [None]}, {"runs": [{}]}, {"runs": None}])
+    def test_a_list_with_holes_proves_nothing(
+        self, bench: Bench, provider: Provider, way: Crooked, odd: dict[str, object]
+    ) -> None:
+        request = bench.request()
+        provider.submit(request)
+        with way.playing(rewritten(lambda page: {**page, **odd})), pytest.raises(Unavailable):
+            provider.find(bench.agent, [request.external_id])
+
+    def test_without_a_list_nothing_can_be_found(self, bench: Bench) -> None:
+        provider = replace(bench, options={}).open()
+        assert provider.capabilities.finds_many == 0
+        with pytest.raises(Unavailable):
+            provider.find(bench.agent, ["b00000000a.b00000000a-000001"])
