@@ -29,6 +29,7 @@ from paceline.errors import (
     UnsafeRedis,
 )
 from paceline.model import EndpointClass
+from paceline.providers.base import AgentInfo
 from paceline.providers.kinds import provider_kind, provider_names, provider_package
 
 OLDEST_PYTHON = (3, 11)
@@ -173,16 +174,19 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
             yield Check(f"agent {one.name}:{agent}", False, "not known to the provider", "check the id in its URL")
     except NoCredit:
         yield Check(f"provider {one.name}", False, "no credit left", "add some credit")
+    except ConfigError as error:
+        yield failed(f"provider {one.name}", error)
     except PacelineError as error:
         remedy = "check its address and the network, or try again later"
         yield Check(f"provider {one.name}", False, str(error), remedy)
     else:
         yield Check(f"provider {one.name}", True, "reachable, key accepted")
         if agent:
-            yield Check(f"agent {one.name}:{agent}", True, found or "known")
+            remedy = f"name another agent; {found.unfit}" if found.unfit else ""
+            yield Check(f"agent {one.name}:{agent}", not found.unfit, found.name or "known", remedy)
 
 
-def _ask(settings: Settings, one: Account, services: Services | None, agent: str) -> str | None:
+def _ask(settings: Settings, one: Account, services: Services | None, agent: str) -> AgentInfo:
     """Ask after an agent, with the account's pace where there is a ledger that keeps it."""
     provider = open_provider(one, settings)
     rate = one.rates[EndpointClass.GET]
@@ -194,7 +198,7 @@ def _ask(settings: Settings, one: Account, services: Services | None, agent: str
         if time.monotonic() + wait_s > deadline:
             raise Throttled("not asked: the account's pace for reading is used up", retry_after_s=wait_s)
         time.sleep(wait_s)
-    return provider.describe_agent(agent).name
+    return provider.describe_agent(agent)
 
 
 def failed(name: str, error: PacelineError) -> Check:

@@ -145,6 +145,15 @@ class Starts(Basis):
         assert way.methods() == ["POST"]  # never sent again
         assert bench.runs() == before + started
 
+    def test_a_body_that_was_cut_short_may_still_have_been_read(self, bench: Bench) -> None:
+        large = uploads({"large.txt": b"0123456789abcde\n" * 1_000_000})  # more than any socket's buffers hold
+        request, before = bench.request(uploads=large), bench.runs()
+        with Crooked(bench.url, receive_buffer=65_536) as way, pytest.raises(Ambiguous) as caught:
+            way.trick = crooked.reset_early
+            bench.open(way.url).submit(request)
+        assert not caught.value.body_sent
+        assert bench.runs() == before
+
     @pytest.mark.parametrize("status", [301, 307, 308])
     def test_a_redirect_is_not_followed(self, bench: Bench, provider: Provider, way: Crooked, status: int) -> None:
         with RawServer(crooked_listener) as elsewhere:

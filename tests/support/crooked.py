@@ -96,10 +96,10 @@ def honest(request: Request) -> None:
 class Crooked:
     """Listens on 127.0.0.1 while its block runs. `heads` are those of all requests so far, in order of arrival."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, receive_buffer: int | None = None) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname or "", parts.port or 80)
-        self._server = RawServer(self._serve)
+        self._server = RawServer(self._serve, receive_buffer=receive_buffer)
         self.url = self._server.url
         self.trick: Trick = honest
         self.heads: list[bytes] = []
@@ -168,6 +168,12 @@ def unread(request: Request) -> None:
 def cut_in_half(request: Request) -> None:
     """Reset the connection when half of the body has arrived."""
     request.peer.read_exactly(request.length // 2)
+    request.peer.reset()
+
+
+def reset_early(request: Request) -> None:
+    """Reset the connection when the first bytes of the body have arrived."""
+    request.peer.read_exactly(1000)
     request.peer.reset()
 
 

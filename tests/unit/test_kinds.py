@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.exits import Exit, exit_of
+from cli.planning import _settings_for
 from cli.target import parse_agent
 from config.accounts import Account
 from config.schema import Settings
@@ -150,6 +151,13 @@ class TestExample:
         with pytest.raises(ConfigError) as caught:
             loaded(REST_API_KEY="x")
         assert "account rest has no address; set PACELINE_ACCOUNTS__REST__URL to the API's" in str(caught.value)
+
+    def test_a_plan_without_its_address_says_what_to_set(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigError, match="provider rest has no address of its own; export REST_API_URL="):
+            _settings_for("rest:42")
+        monkeypatch.setenv("REST_API_URL", "https://a.example")
+        assert _settings_for("rest:42")[0].accounts["rest"].url == "https://a.example"
 
     def test_its_options_have_defaults_and_may_be_set_anywhere(self, loaded: Loading) -> None:
         toml = "[accounts.eu]\nprovider = 'rest'\nurl = 'https://a.example'\n[accounts.eu.options]\nsucceeded = 1\n"
