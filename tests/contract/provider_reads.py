@@ -79,9 +79,8 @@ class Reads(Basis):
 
     def test_a_question_ends_at_its_deadline(self, bench: Bench, way: Crooked) -> None:
         hasty = bench.open(way.url, whole_read_s=SOON_S)
-        for trick in (crooked.silent, accepted_then(crooked.dripping)):
-            with way.playing(trick), pytest.raises(Unavailable):
-                hasty.describe_agent(bench.agent)
+        with way.playing(accepted_then(crooked.dripping)), pytest.raises(Unavailable):
+            hasty.describe_agent(bench.agent)
 
     def test_only_the_service_can_say_that_there_is_no_run(
         self, bench: Bench, provider: Provider, way: Crooked

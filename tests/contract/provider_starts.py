@@ -148,8 +148,8 @@ class Starts(Basis):
     def test_a_body_that_was_cut_short_may_still_have_been_read(self, bench: Bench) -> None:
         large = uploads({"large.txt": b"0123456789abcde\n" * 1_000_000})  # more than any socket's buffers hold
         request, before = bench.request(uploads=large), bench.runs()
-        with Crooked(bench.url, receive_buffer=65_536) as way, pytest.raises(Ambiguous) as caught:
-            way.trick = crooked.reset_early
+        narrow = Crooked(bench.url, receive_buffer=65_536)
+        with narrow as way, way.playing(crooked.reset_early), pytest.raises(Ambiguous) as caught:
             bench.open(way.url).submit(request)
         assert not caught.value.body_sent
         assert bench.runs() == before

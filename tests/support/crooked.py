@@ -233,5 +233,10 @@ def dripping(peer: Peer, reply: Reply) -> None:
 
 
 def padded(size_bytes: int) -> Ending:
-    """Send the answer with so many spaces behind it."""
-    return lambda peer, reply: peer.send(answer(reply.status, reply.body + b" " * size_bytes))
+    """Send the answer with so many spaces behind it, and don't announce its length."""
+
+    def ending(peer: Peer, reply: Reply) -> None:
+        peer.send(f"HTTP/1.1 {reply.status} Words\r\nConnection: close\r\n\r\n".encode())
+        peer.send(reply.body + b" " * size_bytes)
+
+    return ending
