@@ -89,6 +89,7 @@ class Planner(threading.Thread):
                     self._messenger.send,
                     exclude=excluded(self._target, self._services.views),
                     stopped=self._stopping.is_set,
+                    weights=self._target.weights(batch.settled),
                 )
                 return
             except ManifestBusy:
