@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
@@ -17,6 +18,8 @@ GATEWAY_PAGE = (
     b"<hr><center>sandbox</center>\r\n</body>\r\n</html>\r\n"
 )
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -25,8 +28,8 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: bytes | None = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    run_id: int | None = None
+    headers: Headers = ()
+    run_id: int | str | None = None
 
     def all_headers(self) -> list[tuple[bytes, bytes]]:
         """Give every header to send, Content-Length included (but not for a 204, which has no body)."""
@@ -37,7 +40,7 @@ class Answer:
             headers.append((b"content-length", str(len(self.body)).encode()))
         return headers
 
-    def raw(self, body: bytes | None = None, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    def raw(self, body: bytes | None = None, extra: Headers = ()) -> bytes:
         """Write the answer as HTTP/1.1 bytes that close the connection; ``body`` replaces what follows the headers."""
         lines = [b"HTTP/1.1 %d %b" % (self.status, phrase(self.status))]
         lines += [name + b": " + value for name, value in (*self.all_headers(), *extra, (b"connection", b"close"))]
@@ -48,6 +51,9 @@ class Answer:
         return replace(self, body=body, content_type=content_type)
 
 
+Say = Callable[[int, str, Headers], Answer]
+
+
 def phrase(status: int) -> bytes:
     """Name a status as HTTP does; unknown ones have no name."""
     try:
@@ -56,13 +62,18 @@ def phrase(status: int) -> bytes:
         return b"Unknown"
 
 
-def detail(status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+def detail(status: int, text: str, headers: Headers = ()) -> Answer:
     """Answer ``{"detail": text}``, the form FastAPI gives its errors."""
     return Answer(status, to_json({"detail": text}), headers=headers)
 
 
-def error(status: int, form: str = "json", retry_after: str = "none", wait_s: float = 1.0) -> Answer:
-    """Answer an error with a body of a form (json, html, empty, text) and a Retry-After, see ``retry_header``."""
+def error(
+    status: int, form: str = "json", retry_after: str = "none", wait_s: float = 1.0, *, say: Say = detail
+) -> Answer:
+    """Answer an error with a body of a form (json, html, empty, text) and a Retry-After, see ``retry_header``.
+
+    ``say`` makes the one in JSON.
+    """
     headers = retry_header(retry_after, wait_s)
     name = phrase(status)
     if form == "html":
@@ -71,10 +82,10 @@ def error(status: int, form: str = "json", retry_after: str = "none", wait_s: fl
         return Answer(status, b"", None, headers)
     if form == "text":
         return Answer(status, name, TEXT, headers)
-    return detail(status, name.decode(), headers)
+    return say(status, name.decode(), headers)
 
 
-def retry_header(kind: str, wait_s: float) -> tuple[tuple[bytes, bytes], ...]:
+def retry_header(kind: str, wait_s: float) -> Headers:
     """Write a Retry-After: ``none`` omits it, ``seconds`` and ``date`` tell ``wait_s``, other text is sent as it is."""
     if kind == "none":
         return ()

@@ -10,9 +10,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
-from sandbox.facts import FileFacts
+
+class Named(Protocol):
+    """A file as the log keeps it; size and hash are None for one that was only referred to."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size_bytes(self) -> int | None: ...
+    @property
+    def sha256(self) -> str | None: ...
 
 
 @dataclass(slots=True)
@@ -30,9 +39,9 @@ class Arrival:
     method: str
     request_class: str
     key: str
-    agent_id: int | None = None
+    agent_id: int | str | None = None
     external_id: str | None = None
-    run_id: int | None = None
+    run_id: int | str | None = None
     status: int | None = None
     end: str = "open"
     answered_s: float | None = None
@@ -41,7 +50,7 @@ class Arrival:
     fault: str | None = None
     upload: int | None = None
     files: bytes = b"[]"  # JSON [{name, size_bytes, sha256}]; a million files must fit
-    asked_run_ids: Sequence[int] = ()
+    asked_run_ids: Sequence[int | str] = ()
     asked_external_ids: Sequence[str] = ()
 
     def to_dict(self, *, files: bool = True) -> dict[str, Any]:
@@ -104,7 +113,7 @@ class RequestLog:
         count.times_s.setdefault(key, array("d")).append(arrived_s)
         return entry
 
-    def note_files(self, entry: Arrival, files: Sequence[FileFacts]) -> None:
+    def note_files(self, entry: Arrival, files: Sequence[Named]) -> None:
         """Note what an upload contained."""
         entry.files = json.dumps(
             [{"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in files],

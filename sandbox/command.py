@@ -118,6 +118,13 @@ def _standard_input(context: click.Context, parameter: click.Parameter, wanted: 
 @click.option("--credits", "credits_", type=float, default=1.0, show_default=True, help="Per file and prompt.")
 @click.option("--max-files", type=click.IntRange(1), default=300, show_default=True)
 @click.option("--max-file-bytes", type=click.IntRange(1), default=250_000_000, show_default=True)
+@click.option(
+    "--max-body-bytes",
+    type=click.IntRange(1),
+    default=50_000_000,
+    show_default=True,
+    help="Of one of Kindo's triggers.",
+)
 @click.option("--log-file", type=click.Path(path_type=Path), help="A JSON line for each request is appended here.")
 @click.option("--owner-fd", type=int, callback=_owner, help="Stop when the other end of this pipe is closed.")
 @click.option(
@@ -137,11 +144,17 @@ def command(
     credits_: float,
     max_files: int,
     max_file_bytes: int,
+    max_body_bytes: int,
     log_file: Path | None,
     owner_fd: int | None,
     standard_input: int | None,
 ) -> None:
-    """Stand in for the providers' APIs on this machine, with faults on request."""
+    """Stand in for the providers' APIs on this machine, with faults on request.
+
+    Kolena's agents are 1 and 2, or those of --agent. Kindo's are 11111111-1111-4111-8111-111111111111 (with the input
+    documents), 2222… (documents, language), 3333… (files), 4444… (has triggers), 5555… (no result), 6666… (fails) and
+    7777… (is cancelled).
+    """
     options = SandboxOptions(
         port=port,
         limits=limits,
@@ -155,6 +168,7 @@ def command(
         credits=credits_,
         max_files=max_files,
         max_file_bytes=max_file_bytes,
+        max_body_bytes=max_body_bytes,
         log_file=log_file,
         owner_fd=standard_input if owner_fd is None else owner_fd,
     )

@@ -96,7 +96,7 @@ class Control:
         finished = 0
         if "finish" in body:
             wanted = body["finish"]
-            chosen = [run for run in self.world.runs.all() if wanted == "all" or run.run_id in wanted]
+            chosen = [run for run in self.world.all_runs() if wanted == "all" or run.run_id in wanted]
             finished = self.world.finish_runs(chosen)
         created = [run.run_id for run in self._created(body["create"])] if "create" in body else []
         seconds = self.world.run_seconds

@@ -6,13 +6,16 @@ import asyncio
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
+from uuid import uuid4
 
 from sandbox.agent import to_json
-from sandbox.answers import GATEWAY_PAGE, HTML, Answer, detail, error, phrase
+from sandbox.answers import GATEWAY_PAGE, HTML, Answer, error, phrase
 from sandbox.exchange import Ended, Exchange
 from sandbox.fault_kinds import Stage
+from sandbox.faults import Fault
 
 _PIECE = b" " * 65_536
 _BLOCK = b" " * 1_048_576
@@ -30,11 +33,11 @@ async def strike_at_head(exchange: Exchange) -> NoReturn:
         exchange.connection.drop()
         raise Ended("dropped")
     if fault.kind == "early_413":
-        answer = detail(413, "Request Entity Too Large")
+        answer = exchange.dialect.say(413, "Request Entity Too Large", ())
     elif fault.kind == "redirect":
         answer = Answer(given["code"], b"", None, ((b"location", given["location"].encode()),))
     else:
-        answer = error(given["code"], given["body"], given["retry_after"])
+        answer = error(given["code"], given["body"], given["retry_after"], say=exchange.dialect.say)
     await _late(exchange)
     await exchange.answer(answer)
 
@@ -59,16 +62,33 @@ async def deliver(exchange: Exchange, answer: Answer) -> NoReturn:
     await exchange.answer(answer)
 
 
+def accept_later(exchange: Exchange, late: Fault, accept: Callable[[], int | str]) -> Answer:
+    """Carry out an ``accept_late``: ``accept``, which creates the run and gives its id, is called after a while."""
+
+    def accept_now() -> None:
+        exchange.entry.run_id = accept()
+        exchange.world.log.note_late(exchange.entry)
+
+    asyncio.get_running_loop().call_later(late.parameters["seconds"], accept_now)
+    if late.parameters["code"]:
+        return error(late.parameters["code"], "html")
+    exchange.connection.drop()
+    raise Ended("dropped")
+
+
 async def _after_accepting(exchange: Exchange, answer: Answer) -> Answer:
     assert exchange.fault is not None
     kind, given = exchange.fault.kind, exchange.fault.parameters
     exchange.strike()
     if kind == "accept_then_status":
-        wrong = error(given["code"], given["body"], given["retry_after"])
+        wrong = error(given["code"], given["body"], given["retry_after"], say=exchange.dialect.say)
         return Answer(wrong.status, wrong.body, wrong.content_type, wrong.headers, answer.run_id)
     if kind == "accept_then_html":
         page = GATEWAY_PAGE % ((given["code"], phrase(given["code"])) * 2)
         return Answer(given["code"], page, HTML, run_id=answer.run_id)
+    if kind == "accept_then_terse":
+        told = {name: value for name, value in json.loads(answer.body).items() if name in ("run_id", "runId")}
+        return Answer(given["code"], to_json(told), run_id=answer.run_id)
     if kind == "accept_then_wrong_ids":
         return answer.with_body(to_json(_with_wrong_ids(json.loads(answer.body), given["what"])))
     if kind == "accept_then_truncate":
@@ -85,6 +105,8 @@ async def _after_accepting(exchange: Exchange, answer: Answer) -> Answer:
 
 
 def _with_wrong_ids(run: dict[str, Any], what: str) -> dict[str, Any]:
+    if "runId" in run:
+        return _with_wrong_uuids(run, what)
     if what == "text":
         return {**run, "run_id": str(run["run_id"]), "agent_id": str(run["agent_id"])}
     if what == "missing":
@@ -92,6 +114,16 @@ def _with_wrong_ids(run: dict[str, Any], what: str) -> dict[str, Any]:
     if what == "external_id":
         return {**run, "user_defined_id": "somebody-else"}
     return {**run, what: run[what] + 1_000_000}
+
+
+def _with_wrong_uuids(run: dict[str, Any], what: str) -> dict[str, Any]:
+    if what == "text":
+        return {**run, "runId": "../agents/list"}  # what is put into a path unquoted leads elsewhere
+    if what == "missing":
+        return {name: value for name, value in run.items() if name != "runId"}
+    if what == "external_id":
+        return run
+    return {**run, {"run_id": "runId", "agent_id": "agentId"}[what]: str(uuid4())}
 
 
 async def _late(exchange: Exchange) -> None:

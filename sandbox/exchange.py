@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from sandbox.answers import Answer
 from sandbox.arrivals import Arrival, fingerprint
 from sandbox.connection import Connection, connection_of
+from sandbox.dialects import Dialect
 from sandbox.fault_kinds import Stage
 from sandbox.faults import Fault
 from sandbox.world import World
@@ -28,13 +29,16 @@ class Ended(Exception):
 class Exchange:
     """One request. Made when its headers have arrived, which is when it is counted and its time is taken."""
 
-    def __init__(self, world: World, request_class: str, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, world: World, dialect: Dialect, request_class: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self.world = world
+        self.dialect = dialect
         self.request_class = request_class
         self.scope = scope
         self.connection: Connection = connection_of(scope)
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.key = fingerprint(_bearer(self.headers.get(b"authorization", b"")))
+        self.key = fingerprint(dialect.key_of(self.headers))
         self.fault: Fault | None = None
         self.delay_s = 0.0
         self.body_length = _body_length(self.headers)
@@ -118,11 +122,6 @@ class Exchange:
             if self.connection.gone:
                 return
             await asyncio.sleep(0.02)
-
-
-def _bearer(header: bytes) -> str:
-    scheme, _, key = header.decode("latin-1").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _body_length(headers: dict[bytes, bytes]) -> int | None:

@@ -73,7 +73,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Stage.ACCEPT,
             WRITES,
             {"what": "run_id"},
-            "accept, then name another run; what is run_id|agent_id|external_id|text (ids as strings)|missing",
+            "accept, then name another run; what is run_id|agent_id|external_id|text (no valid id)|missing",
+        ),
+        "accept_then_terse": Kind(
+            Stage.ACCEPT, WRITES, {"code": 200}, "accept, and answer with that code and nothing but the run's id"
         ),
         "accept_late": Kind(
             Stage.ACCEPT,
@@ -97,15 +100,25 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Stage.READ, ("list",), {"how": "truncated"}, "how is truncated|not_a_list|no_total|html|empty"
         ),
         "get_404": Kind(Stage.READ, ("get",), {}, "claim that the run doesn't exist"),
+        "unknown_at_first": Kind(Stage.READ, ("get",), {"gets": 2}, "claim so for the first so many gets of each run"),
+        "get_malformed": Kind(Stage.READ, ("get",), {"how": "truncated"}, "how is truncated|not_an_object|html|empty"),
         "status_backwards": Kind(Stage.READ, READS, {}, "show finished runs as running again"),
         "unknown_status": Kind(Stage.READ, READS, {"word": "archiving"}, "use a status no one has heard of"),
         "null_data": Kind(Stage.READ, READS, {}, "null instead of the results"),
         "null_completed": Kind(Stage.READ, READS, {}, "null for the time a finished run was completed"),
+        "null_agent": Kind(Stage.READ, ("get",), {}, "Kindo: null for the agent, as if it had been deleted"),
+        "odd_result": Kind(
+            Stage.READ,
+            ("get",),
+            {"how": "bare"},
+            "Kindo: how is bare (no fence)|prose|broken (half of the payload)|no_parts|object (no JSON text)|not_json",
+        ),
         "fail_runs": Kind(
             Stage.OUTCOME,
             WRITES,
             {"prompts": 0, "status": "", "error": "The sandbox was told to fail this prompt."},
-            "runs end with failed prompts: the first so many, 0 for all; status overrides the run's word",
+            "runs end with failed prompts: the first so many, 0 for all; status overrides the run's word. Kindo's end "
+            "without a result, as failure or as status says: cancelled, success, any word",
         ),
         "never_finish": Kind(Stage.OUTCOME, WRITES, {}, "runs that stay running"),
         "slow_runs": Kind(Stage.OUTCOME, WRITES, {"seconds": 60.0}, "runs that take that long"),

@@ -5,6 +5,9 @@ A fault is written ``KIND[@CLASS[+CLASS…]][:NAME=VALUE[,NAME=VALUE…]]``, for
 
 Of the faults that apply to a request, the first one that fires decides what happens to it; only delays add up, and the
 outcomes of runs (fail_runs, never_finish, slow_runs) are drawn on their own when a run is accepted.
+
+``agent=`` keeps a fault to one agent. A trigger of Kindo's names its agent in the body, which is read after the
+draw: of its faults only outcomes can be kept to one agent.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
+from uuid import UUID
 
 from sandbox.fault_kinds import KINDS, Stage
 
@@ -33,7 +37,7 @@ class Fault:
     probability: float = 1.0
     count: int | None = None
     skip: int = 0
-    agent_id: int | None = None
+    agent_id: int | str | None = None
     fired: int = 0
 
     @property
@@ -102,8 +106,14 @@ def fault_from(form: Mapping[str, Any], id_: int) -> Fault:
         probability=probability,
         count=None if count is None else int(count),
         skip=int(skip),
-        agent_id=None if agent is None else int(agent),
+        agent_id=None if agent is None else _agent(agent),
     )
+
+
+def _agent(given: object) -> int | str:
+    """Read a Kolena agent's number or a Kindo agent's uuid; raise ValueError for anything else."""
+    text = str(given)
+    return str(UUID(text)) if "-" in text else int(text)
 
 
 def _typed(kind: object, name: str, value: object, default: object) -> object:
@@ -149,7 +159,7 @@ class FaultBox:
         """Give the faults, oldest first; one that has fired as often as it may stays until it is cleared."""
         return list(self._faults)
 
-    def draw(self, request_class: str, agent_id: int | None) -> tuple[Fault | None, float]:
+    def draw(self, request_class: str, agent_id: int | str | None) -> tuple[Fault | None, float]:
         """Decide what happens to a request: the first fault that fires, and how many seconds its answer is late."""
         chosen: Fault | None = None
         delay_s = 0.0
@@ -163,14 +173,14 @@ class FaultBox:
                     chosen = fault
         return chosen, delay_s
 
-    def draw_outcome(self, request_class: str, agent_id: int | None) -> Fault | None:
+    def draw_outcome(self, request_class: str, agent_id: int | str | None) -> Fault | None:
         """Decide what becomes of a run that is being accepted; None: what should."""
         for fault in self._faults:
             if fault.stage is Stage.OUTCOME and self._fires(fault, request_class, agent_id):
                 return fault
         return None
 
-    def _fires(self, fault: Fault, request_class: str, agent_id: int | None) -> bool:
+    def _fires(self, fault: Fault, request_class: str, agent_id: int | str | None) -> bool:
         if request_class not in fault.classes or fault.agent_id not in (None, agent_id):
             return False
         if fault.count is not None and fault.fired >= fault.count:

@@ -5,12 +5,12 @@ All keys see all runs: several keys are several users of one organization.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.routing import Route
 
-from sandbox.answers import Answer, detail, error
+from sandbox.answers import Answer, detail
+from sandbox.delivery import accept_later
 from sandbox.exchange import Ended, Exchange
 from sandbox.fault_kinds import Stage
 from sandbox.gate import Gate
@@ -102,17 +102,10 @@ async def _accept(exchange: Exchange, parameters: Mapping[str, str]) -> Run | An
         run = exchange.world.accept(agent_id, external_id, upload.files, exchange.request_class)
         exchange.entry.run_id = run.run_id
         return run
-    asyncio.get_running_loop().call_later(late.parameters["seconds"], _accept_late, exchange, agent_id, upload)
-    if late.parameters["code"]:
-        return error(late.parameters["code"], "html")
-    exchange.connection.drop()
-    raise Ended("dropped")
-
-
-def _accept_late(exchange: Exchange, agent_id: int, upload: Upload) -> None:
-    run = exchange.world.accept(agent_id, exchange.entry.external_id, upload.files, exchange.request_class)
-    exchange.entry.run_id = run.run_id
-    exchange.world.log.note_late(exchange.entry)
+    accept = exchange.world.accept
+    return accept_later(
+        exchange, late, lambda: accept(agent_id, external_id, upload.files, exchange.request_class).run_id
+    )
 
 
 async def _upload(exchange: Exchange) -> Upload:

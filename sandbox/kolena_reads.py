@@ -14,6 +14,7 @@ from sandbox.exchange import Exchange
 from sandbox.fault_kinds import Stage
 from sandbox.faults import Fault
 from sandbox.invalid import Query, path_integer
+from sandbox.reads import delivered, hidden
 from sandbox.runs import FAILED, RUNNING, SUCCESS, Run
 
 STATUSES = (RUNNING, SUCCESS, FAILED)
@@ -30,10 +31,10 @@ async def get_run(exchange: Exchange, parameters: Mapping[str, str]) -> Answer:
     agent_id, run_id = path_integer(parameters, "agent_id"), path_integer(parameters, "run_id")
     exchange.entry.asked_run_ids = (run_id,)
     run = exchange.world.runs.get(agent_id, run_id)
-    if run is None or exchange.draws("get_404"):
+    if run is None or hidden(exchange, run_id):
         return detail(404, "Run not found")
     exchange.entry.run_id = run_id
-    return Answer(200, _run_json(exchange, run))
+    return delivered(exchange, _run_json(exchange, run))
 
 
 async def list_runs(exchange: Exchange, parameters: Mapping[str, str]) -> Answer:

@@ -67,5 +67,6 @@ class SandboxOptions:
     credits: float = 1.0
     max_files: int = 300
     max_file_bytes: int = 250_000_000  # 250 MB as 10^6; the vendor doesn't say which, API-CONTRACT §1
+    max_body_bytes: int = 50_000_000  # of a Kindo trigger; 50 MB as 10^6, API-CONTRACT §2
     log_file: Path | None = None
     owner_fd: int | None = None

@@ -15,6 +15,8 @@ from sandbox.world import World
 
 DEFAULT_WINDOW_S = 60.0
 
+_KINDO_STATUSES = {"in_progress": "running", "success": "success"}
+
 
 def stats(world: World) -> dict[str, Any]:
     """Give the totals since the start or the last reset.
@@ -22,7 +24,9 @@ def stats(world: World) -> dict[str, Any]:
     ``{"uptime_s", "received_bytes", "credits_used", "peak_rss_bytes", "classes": {class: {"requests", "accepted",
     "refused_429", "statuses": {status or end: n}, "limit", "window_s", "max_in_window", "max_in_window_by_key":
     {fingerprint: n}}}, "runs": {"accepted", "deleted", "running", "success", "failed"}, "external_ids": {"unique",
-    "accepted", "without", "duplicates": [{"external_id", "run_ids"}]}}``. ``max_in_window`` counts every arrival of one
+    "accepted", "without", "duplicates": [{"external_id", "run_ids"}]}, "kindo": …}``; see ``KindoRunStore.to_dict``.
+    ``runs`` are those of all providers, Kindo's ``in_progress`` as running, its ends but success as failed;
+    ``external_ids`` and credits are Kolena's alone. ``max_in_window`` counts every arrival of one
     key in the busiest half-open window of ``window_s`` seconds (the class's own, else 60), refused ones included.
     """
     now_s = world.clock.monotonic()
@@ -31,6 +35,9 @@ def stats(world: World) -> dict[str, Any]:
     for run in world.runs.all():
         runs[run.status(now_s)] += 1
         credits_used += run.credits_used(now_s) or 0.0
+    for kindo_run in world.kindo.all():
+        status = kindo_run.status(now_s)
+        runs[_KINDO_STATUSES.get(status, "failed")] += 1
     accepted_ids = world.runs.accepted_ids
     with_id = sum(map(len, accepted_ids.values()))
     limits = world.limiter.limits
@@ -38,7 +45,7 @@ def stats(world: World) -> dict[str, Any]:
         "uptime_s": now_s - world.started_s,
         "classes": {name: _class(count, limits.get(name)) for name, count in sorted(world.log.classes.items())},
         "runs": {
-            "accepted": world.runs.accepted,
+            "accepted": world.accepted,
             "deleted": world.runs.deleted,
             **{status: runs[status] for status in ("running", "success", "failed")},
         },
@@ -50,6 +57,7 @@ def stats(world: World) -> dict[str, Any]:
                 {"external_id": id_, "run_ids": run_ids} for id_, run_ids in accepted_ids.items() if len(run_ids) > 1
             ],
         },
+        "kindo": world.kindo.to_dict(now_s),
         "received_bytes": world.log.received_bytes,
         "credits_used": credits_used,
         "peak_rss_bytes": peak_rss_bytes(),

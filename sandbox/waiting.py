@@ -37,7 +37,7 @@ def _gauge(world: World, event: str, request_class: str | None, count: int) -> C
         return [name for name in classes if request_class in (None, name)]
 
     if event == "accepted":
-        return lambda: world.runs.accepted
+        return lambda: world.accepted
     if event == "arrived":
         return lambda: sum(classes[name].requests for name in chosen())
     if event == "answered":

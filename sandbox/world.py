@@ -6,7 +6,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sandbox.agent import agents_from, work
@@ -14,6 +15,8 @@ from sandbox.arrivals import RequestLog
 from sandbox.facts import FileFacts
 from sandbox.faults import FaultBox
 from sandbox.keys import KeyRing
+from sandbox.kindo_agents import KINDO_AGENTS
+from sandbox.kindo_runs import KindoRun, KindoRunStore
 from sandbox.limits import Limiter
 from sandbox.options import SandboxOptions, Seconds
 from sandbox.runs import Course, Run, RunStore
@@ -67,16 +70,29 @@ class World:
         self.clock = clock or Clock()
         self.started_s = self.clock.monotonic()
         self.agents = agents_from(options.agents)
+        self.kindo_agents = KINDO_AGENTS
         self.keys = KeyRing(options.accepted_keys)
         self.limiter = Limiter(options.limits, refused_count=options.refused_count)
         self.retry_after = options.retry_after
         self.faults = FaultBox(options.faults, options.seed)
         self.log = RequestLog(options.log_file)
         self.runs = RunStore()
+        self.kindo = KindoRunStore()
+        self.hidden_gets: Counter[int | str] = Counter()  # how often a fault has hidden a run
         self.run_seconds = options.run_seconds
         self.happened = Bell()  # something that /_sandbox/wait may wait for
         self.runs_moved = Bell()  # somebody changed when runs finish
         self._durations = random.Random(options.seed + 1)  # noqa: S311 - the point is that it can be repeated
+
+    @property
+    def accepted(self) -> int:
+        """Count the runs ever accepted, of all providers."""
+        return self.runs.accepted + self.kindo.accepted
+
+    def all_runs(self) -> Iterator[Run | KindoRun]:
+        """Go through the runs of all providers."""
+        yield from self.runs.all()
+        yield from self.kindo.all()
 
     def accept(
         self, agent_id: int, external_id: str | None, files: Sequence[FileFacts], request_class: str = "add"
@@ -89,7 +105,7 @@ class World:
             external_id=external_id,
             file_names=[file.name for file in files],
             results=work(order, files),
-            course=self._course(request_class, agent_id, len(order)),
+            course=self.course(request_class, agent_id, len(order)),
             created_s=self.clock.monotonic(),
             created_us=math.floor(self.clock.wall() * 1e6),
             credits_per_prompt=self.options.credits * len(files),
@@ -98,7 +114,7 @@ class World:
         self.happened.ring()
         return run
 
-    def finish_runs(self, runs: Sequence[Run]) -> int:
+    def finish_runs(self, runs: Sequence[Run | KindoRun]) -> int:
         """End running runs now; say how many were running."""
         now_s = self.clock.monotonic()
         finished = sum(run.finish(now_s) for run in runs)
@@ -113,6 +129,8 @@ class World:
         self.faults = FaultBox(self.options.faults, self.options.seed)
         self.log.clear()
         self.runs.clear()
+        self.kindo.clear()
+        self.hidden_gets.clear()
         self.run_seconds = self.options.run_seconds
         self.happened.ring()
 
@@ -120,7 +138,8 @@ class World:
         """Change how long new runs take; raise ValueError if it isn't like 2 or 2-8."""
         self.run_seconds = Seconds.parse(text)
 
-    def _course(self, request_class: str, agent_id: int, n_prompts: int) -> Course:
+    def course(self, request_class: str, agent_id: int | str, n_prompts: int) -> Course:
+        """Decide how a run that is being accepted will go."""
         seconds = self._durations.uniform(self.run_seconds.low_s, self.run_seconds.high_s)
         fault = self.faults.draw_outcome(request_class, agent_id)
         if fault is None:

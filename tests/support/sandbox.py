@@ -152,7 +152,7 @@ class Sandbox:
         changed: dict[str, str] = self.control("POST", "limits", limits)["limits"]
         return changed
 
-    def finish(self, run_ids: Sequence[int] | None = None) -> int:
+    def finish(self, run_ids: Sequence[int | str] | None = None) -> int:
         """End running runs now, all of them or those; say how many were running."""
         answer = self.control("POST", "runs", {"finish": "all" if run_ids is None else list(run_ids)})
         return int(answer["finished"])
