@@ -20,6 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from paceline.chains import Chains
+from paceline.circuit import Circuit
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
@@ -159,6 +160,7 @@ class World:
             ledger=self.ledger,
             chains=Chains(scripts),
             limiter=Limiter(self.redis, scripts, self.policy),
+            circuit=Circuit(self.redis, scripts),
             views=self.views,
             results=cast("Results", Through(self.results, seam, "results", ("put",))),
             accounts={"fake": Account("fake", provider, self.provider.rates)},
