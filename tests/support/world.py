@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,7 +154,10 @@ class World:
         scripts = SeamScripts(self.redis, seam)
         self.ledger = Ledger(cast("Redis", SeamRedis(self.redis, seam)), scripts, self.policy)
         self.views = VirtualViews(self.redis)
-        provider = cast("Provider", Through(self.provider, seam, "provider", ("submit", "ask", "get", "find")))
+        provider = cast(
+            "Provider",
+            Through(self.provider, seam, "provider", ("submit", "ask", "get", "find", "delete", "describe_agent")),
+        )
         sink = cast("Sink", Through(self.sink, seam, "sink", ("write", "commit")))
         self.context = Context(
             ledger=self.ledger,
@@ -192,7 +195,15 @@ class World:
         """Delete every queue."""
         self._queue.clear()
 
-    def plan(self, submissions: int, *, name: str = "batch", files: int = 3, priority: int = 0) -> str:
+    def plan(
+        self,
+        submissions: int,
+        *,
+        name: str = "batch",
+        files: int = 3,
+        priority: int = 0,
+        choices: Mapping[str, str] | None = None,
+    ) -> str:
         """Plan a batch of so many submissions, completely."""
         spec = BatchSpec(
             source="/files",
@@ -203,6 +214,7 @@ class World:
             files_per_run=files,
             name=name,
             priority=priority,
+            choices=choices or {},
         )
         batch = spec.batch_id()
         self.ledger.open_batch(spec, manifest="/out/manifest.jsonl")
