@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from cli.lost import run_command
-from cli.output import print_fields, print_json
-from cli.run import counted, refuse_two_addresses
+from cli.output import counted, print_fields, print_json
+from cli.run import refuse_two_addresses
 from cli.session import session
 from config.leftovers import leftovers
 from config.logs import printable

@@ -34,6 +34,7 @@ class Verb(StrEnum):
     EXPORTED = "exported"
     COLLECT = "collect"
     RETRY = "retry"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,13 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.RETRY: Transition(
         (State.FINISHED, State.EXPORTED),
         State.PLANNED,
-        "failed, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs stay on record",
+        "failed or cancelled, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs"
+        " stay on record",
+    ),
+    Verb.CANCEL: Transition(
+        (State.PLANNED, State.HELD, State.RUNNING),
+        State.FINISHED,
+        "a person cancels the batch; a run is ended at the provider where it can, and what it returned by then is kept",
     ),
 }
 

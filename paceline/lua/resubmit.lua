@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Put a held submission back among the planned ones, because a person says that it may be sent (again).
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 reason

@@ -38,6 +38,9 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     for _ in range(CALLS_PER_TURN):
         if context.elapsed() - began_at > TURN_S:
             return follows, 0.0
+        standing = context.circuit.ask(account_name)
+        if standing.wait_s > 0:
+            return follows, standing.wait_s
         taken_at = context.elapsed()
         due = _take(context, account, agent, most)
         if not due.runs:
@@ -60,6 +63,8 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
                 again_s = _put_off(context, account_name, agent, due, 0.0)
                 continue
             return follows, _failed(context, account, agent, due, None)
+        if standing.open or standing.failures:
+            follows += context.circuit.answered(account_name)
         done, again_s = _settle(context, account, agent, due, found, taken_at)
         follows += done
         if again_s is None or again_s > 0:
@@ -184,6 +189,8 @@ def _failed(context: Context, account: Account, agent: str, due: Due, error: Pro
             )
         case Blocked():
             wait_s = 30.0
+        case Unavailable() if not isinstance(error, AnswerTooLarge):
+            wait_s = max(context.circuit.failed(account.name, str(error)), 5.0)
         case _:
             wait_s = 5.0
     context.log.warning(

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from paceline.delays import reconcile_times_s
-from paceline.errors import ProviderError, Throttled
+from paceline.errors import ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
 from paceline.replies import Duplicate, Moved
 from paceline.steps.context import Account, Context
@@ -38,11 +38,16 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     if items and most == 0:
         follows += _hold(context, items, "no_way_to_know")
     elif items:
+        standing = context.circuit.ask(account_name)
+        if standing.wait_s > 0:
+            return follows, standing.wait_s
         wait_s = context.limiter.take(account_name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return follows, wait_s
         found, wait = _look(context, account, agent, items)
         follows += found
+        if wait is None and (standing.open or standing.failures):
+            follows += context.circuit.answered(account_name)
         if wait is not None:
             return follows, wait
     return follows, context.views.next_uncertain_s(account_name, agent)
@@ -62,6 +67,8 @@ def _look(
         if isinstance(error, Throttled):
             rate = account.rates[EndpointClass.LIST]
             context.limiter.close(account.name, EndpointClass.LIST, rate, seconds=error.retry_after_s, why="throttled")
+        elif isinstance(error, Unavailable):
+            context.circuit.failed(account.name, str(error))
         return _hold_old(context, items), 5.0
     by_external: Mapping[str, list[RunView]] = _by_external(runs)
     trusted = control is None or control in by_external
@@ -108,7 +115,7 @@ def _missed(context: Context, item: Submission, trusted: bool, asked_ms: int) ->
         needed=LOOKS_NEEDED,
         next_look_s=next_look_s(age_s, context.waits.settle_s),
         apart_s=APART_S,
-        lease_s=context.waits.lease_s(item.size_bytes),
+        lease_s=context.lease_s(item),
     )
     if isinstance(moved, Moved):
         context.log.warning("submission.absent", extra={"submission": item.id})
@@ -153,4 +160,5 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
                 facts = {"submission": item, "run_id": run.run_id, "credits": run.credits}
                 context.log.error("audit.extra_run", extra=facts)
     shown = {run.run_id for hits in by_external.values() for run in hits}
-    return len({run for runs in known.values() for run in runs} - shown)
+    expected = context.views.run_ids(submissions, deleted=False)
+    return len({run for runs in expected.values() for run in runs} - shown)
