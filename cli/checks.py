@@ -29,6 +29,7 @@ from paceline.errors import (
     UnsafeRedis,
 )
 from paceline.model import EndpointClass
+from paceline.providers.base import AgentInfo
 
 OLDEST_PYTHON = (3, 11)
 
@@ -39,9 +40,6 @@ SLOW_MS = 20.0
 """A round trip above this makes a step, of about ten, last longer than a fifth of a second."""
 
 MOST_SKEW_S = 2.0
-
-ANY_AGENT = "1"
-"""Asked after where none is named: known or not, the answer tells whether the key is accepted."""
 
 PERMIT_WAIT_S = 5.0
 
@@ -149,9 +147,11 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
         return
     yield Check(name, True, f"key in {one.key_env}, {one.limits.add} add, {one.url}")
     try:
-        found = _ask(settings, one, services, agent or ANY_AGENT)
+        # Known or not, the answer tells whether the key is accepted.
+        found = _ask(settings, one, services, agent or one.kind.agent_example)
     except AccessDenied as error:
-        hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {ANY_AGENT} that is refused)"
+        asked = one.kind.agent_example
+        hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {asked} that is refused)"
         remedy = f"correct {one.key_env}{hint}"
         yield Check(f"provider {one.name}", False, f"{one.url} refuses the key ({error.http_status})", remedy)
     except AgentUnknown:
@@ -166,10 +166,12 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
     else:
         yield Check(f"provider {one.name}", True, "reachable, key accepted")
         if agent:
-            yield Check(f"agent {one.name}:{agent}", True, found or "known")
+            inputs = f"; inputs: {', '.join(found.inputs) or 'none'}" if found.inputs is not None else ""
+            remedy = f"it can't be run: {found.unfit}" if found.unfit else ""
+            yield Check(f"agent {one.name}:{agent}", not found.unfit, (found.name or "known") + inputs, remedy)
 
 
-def _ask(settings: Settings, one: Account, services: Services | None, agent: str) -> str | None:
+def _ask(settings: Settings, one: Account, services: Services | None, agent: str) -> AgentInfo:
     """Ask after an agent, with the account's pace where there is a ledger that keeps it."""
     provider = open_provider(one, settings)
     rate = one.rates[EndpointClass.GET]
@@ -181,7 +183,7 @@ def _ask(settings: Settings, one: Account, services: Services | None, agent: str
         if time.monotonic() + wait_s > deadline:
             raise Throttled("not asked: the account's pace for reading is used up", retry_after_s=wait_s)
         time.sleep(wait_s)
-    return provider.describe_agent(agent).name
+    return provider.describe_agent(agent)
 
 
 def failed(name: str, error: PacelineError) -> Check:

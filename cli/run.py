@@ -74,7 +74,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
-    from cli.preflight import check_agent, settle
+    from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
     from producers.sources import walk
 
@@ -86,6 +86,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
+    warn_of_second_payments(target.account)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
     note_format(services.redis)

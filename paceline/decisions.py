@@ -53,7 +53,7 @@ class Decisions(Desk):
         return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
 
     def resubmit(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
-        """Let a held submission be sent again: a person's decision, and a person's money."""
+        """Let a held or uncertain submission be sent again: a person's decision, and a person's money."""
         return self._moved("resubmit", submission, [submission, generation, reason], Step.FEED)
 
     def give_up(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:

@@ -92,7 +92,9 @@ TABLE: Mapping[Verb, Transition] = {
         (State.UNCERTAIN, State.PLANNED), State.HELD, "no way to know, or files changed after the first attempt"
     ),
     Verb.RESUBMIT: Transition(
-        (State.HELD,), State.PLANNED, "a person says that it may be sent again, and answers for a second payment"
+        (State.HELD, State.UNCERTAIN),
+        State.PLANNED,
+        "a person says that it may be sent again, and answers for a second payment; or the account's `on_uncertain`",
     ),
     Verb.GIVE_UP: Transition((State.HELD,), State.FINISHED, "a person says that it failed"),
     Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),

@@ -16,6 +16,12 @@ from paceline.replies import Duplicate, Moved
 from paceline.steps.context import Account, Context
 from paceline.steps.verdicts import remembered
 
+AT_ONCE = 50
+"""Submissions looked at in one turn where nothing is asked."""
+
+ATTEMPTS_MOST = 3
+"""After so many attempts with a lost answer, `on_uncertain` doesn't send a submission again: each may be paid for."""
+
 LOOKS_NEEDED = 2
 APART_S = 1.0
 """Two looks that count as proof lie at least this far apart."""
@@ -26,7 +32,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     account_name, agent = split_agent_key(key)
     account = context.account(account_name)
     most = account.provider.capabilities.finds_many
-    ids = context.views.uncertain_due(account_name, agent, max(most - 1, 1))
+    ids = context.views.uncertain_due(account_name, agent, max(most - 1, 1) if most else AT_ONCE)
     found_items = [context.views.find_submission(item) for item in ids]
     items = [item for item in found_items if item is not None and item.state is State.UNCERTAIN]
     follows: list[Follow] = []
@@ -36,7 +42,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
             follows += known
             items.remove(item)
     if items and most == 0:
-        follows += _hold(context, items, "no_way_to_know")
+        follows += _unasked(context, account, items)
     elif items:
         standing = context.circuit.ask(account_name)
         if standing.wait_s > 0:
@@ -51,6 +57,38 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
         if wait is not None:
             return follows, wait
     return follows, context.views.next_uncertain_s(account_name, agent)
+
+
+def _unasked(context: Context, account: Account, items: Sequence[Submission]) -> list[Follow]:
+    """Hold what nobody can be asked about; where the account is set so, send it again once it has settled.
+
+    A submission that this ledger didn't see begin is held in any case: a ledger rebuilt after a loss doubts everything,
+    and would pay for all of it again. So is one whose answers are lost time and again.
+    """
+    follows: list[Follow] = []
+    for item in items:
+        if not account.resubmits or not 0 < item.attempt < ATTEMPTS_MOST:
+            follows += _hold(context, [item], "no_way_to_know")
+            continue
+        now_ms = context.views.now_ms()
+        left_s = context.waits.settle_s - (now_ms - (item.doubt_ms or now_ms)) / 1000
+        # Where another Redis has taken over, this look begins the settling anew, and what follows is lost.
+        context.ledger.absent(
+            item.id,
+            item.generation,
+            counts=False,
+            needed=LOOKS_NEEDED,
+            next_look_s=max(left_s, APART_S),
+            apart_s=APART_S,
+            lease_s=context.lease_s(item),
+        )
+        if left_s > 0:
+            continue
+        moved = context.ledger.resubmit(item.id, item.generation, reason="on_uncertain")
+        if isinstance(moved, Moved):
+            context.log.warning("submission.resubmitted", extra={"submission": item.id, "attempt": item.attempt})
+            follows += [moved.follow] if moved.follow else []
+    return follows
 
 
 def _look(

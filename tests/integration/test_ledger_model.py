@@ -253,7 +253,7 @@ class LedgerMachine(RuleBasedStateMachine):
             answer = self.world.ledger.give_up(
                 item, generation, reason="test", error=ErrorNote("request", "submit", "no")
             )
-        if oracle.state is State.HELD and not stale:
+        if (oracle.state is State.HELD or (again and oracle.state is State.UNCERTAIN)) and not stale:
             assert isinstance(answer, Moved)
             if again:
                 oracle.plan_again(self.server)
