@@ -182,8 +182,9 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
     else:
         yield Check(f"provider {one.name}", True, "reachable, key accepted")
         if agent:
-            remedy = f"name another agent; {found.unfit}" if found.unfit else ""
-            yield Check(f"agent {one.name}:{agent}", not found.unfit, found.name or "known", remedy)
+            inputs = f"; inputs: {', '.join(found.inputs) or 'none'}" if found.inputs is not None else ""
+            remedy = f"it can't be run: {found.unfit}" if found.unfit else ""
+            yield Check(f"agent {one.name}:{agent}", not found.unfit, (found.name or "known") + inputs, remedy)
 
 
 def _ask(settings: Settings, one: Account, services: Services | None, agent: str) -> AgentInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.exits import Exit
-from cli.run import counted
+from cli.output import counted
 from cli.session import pick_batch, send_on, session
 from config.settings import load_settings
 from paceline.model import Follow, State

@@ -18,6 +18,8 @@ from paceline.errors import (
     UnsafeRedis,
     UsageError,
 )
+from paceline.model import Choice
+from paceline.views import BatchView
 
 
 class Exit(IntEnum):
@@ -54,13 +56,14 @@ def exit_of(error: PacelineError) -> Exit:
     return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.USAGE)
 
 
-def exit_of_summary(summary: dict[str, Any]) -> Exit:
-    """Return the exit code that a batch's summary amounts to."""
+def exit_of_batch(batch: BatchView, summary: dict[str, Any]) -> Exit:
+    """Return the exit code that a batch and its summary amount to."""
     submissions, files = summary["submissions"], summary["files"]
     if summary["state"] == "complete":
         if not submissions["total"]:
             return Exit.NOTHING_USABLE if files["skipped"] else Exit.NOTHING_TO_DO
-        flawed = files["failed"] or files["cancelled"] or summary["duplicate_runs"]
+        failed = files["failed"] and not (batch.choices.get(Choice.MAX_FAILURES) and batch.tolerated)
+        flawed = failed or files["cancelled"] or summary["duplicate_runs"]
         return Exit.FAILURES if flawed else Exit.DONE
     waiting = submissions["total"] - submissions["exported"] - submissions["held"]
     return Exit.HELD if submissions["held"] and not waiting else Exit.RUNNING

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
-from cli.exits import Exit, exit_of_summary
+from cli.exits import Exit, exit_of_batch
 from cli.fleet import Fleet, start_redis
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target, excluded
@@ -25,11 +25,12 @@ from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
-from paceline.desk import BY_PERSON
+from paceline.decisions import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
+from paceline.steps.cancelling import CANCELLED
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -38,6 +39,14 @@ LOST_REDIS = (NoConnection, NoAnswer, OperationalError)
 
 LOOK_S = 0.5
 """Between two looks at the ledger."""
+
+_EXIT_OF_PAUSE = {
+    BY_PERSON: Exit.RUNNING,
+    "max_runs": Exit.RUNNING,
+    "max_credits": Exit.RUNNING,
+    "too_many_failures": Exit.FAILURES,
+}
+"""What following a batch ends with that is paused for a reason; for any other, something has to be mended first."""
 
 
 class Interrupted:
@@ -89,6 +98,7 @@ class Planner(threading.Thread):
                     self._messenger.send,
                     exclude=excluded(self._target, self._services.views),
                     stopped=self._stopping.is_set,
+                    weights=self._target.weights(batch.settled),
                 )
                 return
             except ManifestBusy:
@@ -222,13 +232,15 @@ def _watch(look: _Look, server: EmbeddedServer | None, interrupted: Interrupted)
 
 def _ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit | None:
     if batch.closed:
-        return exit_of_summary(summary)
+        return exit_of_batch(batch, summary)
     busy = sum(batch.by_state[state] for state in (State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED))
     if busy:
         return None
     paused = services.views.account(batch.account).paused or batch.paused
+    if paused == CANCELLED:
+        return None  # what it has is being exported
     if paused:
-        return Exit.RUNNING if paused == BY_PERSON else Exit.CONFIG
+        return _EXIT_OF_PAUSE.get(paused, Exit.CONFIG)
     if batch.listed and batch.by_state[State.HELD] and not batch.by_state[State.PLANNED]:
         return Exit.HELD
     return None
@@ -251,10 +263,14 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
     signs = services.views.workers()
     if signs and not any(_sends_there(sign, batch) for sign in signs):
         return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
+    if circuit := services.circuit.view(batch.account):
+        since = f"the provider has not answered for {duration(circuit.since_s)} ({circuit.why})"
+        if circuit.trying:
+            return f"{since}; now it does, so one submission tries before the others go on"
+        return f"{since}; nothing is sent, next question in {duration(circuit.next_s)}"
     if pace.closed_s > 0:
         why = {
             "throttled": "the provider asked to slow down (429)",
-            "unreachable": "the provider can't be reached",
             "clock": "the clock jumped; waiting one window to be sure of the pace",
             "restart": "Redis was restarted; waiting one window to be sure of the pace",
         }.get(pace.closed_why or "", pace.closed_why or "closed")

@@ -34,6 +34,7 @@ VERBS = {
     "rebuild": ("cli.rebuild", "Make the ledger of a batch anew after Redis was lost."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),
     "resume": ("cli.resume", "Let a paused account or batch go on."),
+    "cancel": ("cli.cancel", "End a batch for good, keeping what it has."),
     "up": ("cli.up", "Start Redis and workers in the background."),
     "down": ("cli.down", "Stop what is left running under PACELINE_HOME."),
     "worker": ("cli.worker", "Run one worker in the foreground."),

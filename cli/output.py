@@ -44,3 +44,8 @@ def size(size_bytes: int) -> str:
         value /= 1000
         units.pop(0)
     return f"{size_bytes} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -20,10 +20,12 @@ from cli.exits import Exit
 from cli.output import print_fields, print_json, size
 from cli.progress import duration
 from cli.target import Target, make_target
+from paceline.delays import single_gap_s
 from paceline.errors import ConfigError, UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
 
 if TYPE_CHECKING:
+    from config.accounts import Account
     from config.schema import Settings
     from producers.planning import Tally
 
@@ -68,18 +70,19 @@ def least_seconds(submissions: int, rate: Rate, window_s: float) -> float:
     return max(submissions - 1, 0) // rate.limit * window_s
 
 
-def status_requests(submissions: int, rate: Rate, seconds: float, asks_after: int) -> int:
-    """Estimate what following the runs costs: every few seconds one call per `asks_after` runs in flight."""
-    in_flight = min(submissions, math.ceil(rate.limit * RUN_S / rate.window_s))
-    return math.ceil((seconds + RUN_S) / LOOK_EVERY_S) * math.ceil(in_flight / asks_after)
+def status_requests(submissions: int, account: Account, seconds: float) -> int:
+    """Estimate the requests that following the runs costs: every few seconds as many as a sweep of those in flight."""
+    add, most = account.rates[EndpointClass.ADD], account.kind.capabilities.asks_after_many
+    in_flight = min(submissions, math.ceil(add.limit * RUN_S / add.window_s))
+    calls = math.ceil(in_flight / max(most, 1))
+    every_s = LOOK_EVERY_S if most else max(LOOK_EVERY_S, calls * single_gap_s(account.rates[EndpointClass.GET]))
+    return math.ceil((seconds + RUN_S) / every_s) * calls
 
 
 def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool) -> dict[str, Any]:
     """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
     rate = target.account.rates[EndpointClass.ADD]
     seconds = least_seconds(tally.submissions, rate, window_s)
-    asks_after = max(target.account.kind.capabilities.asks_after_many, 1)
-    status = status_requests(tally.submissions, rate, seconds, asks_after)
     return {
         "batch": target.spec.batch_id() if agent_known and target.spec.to else None,
         "source": target.source.location,
@@ -90,7 +93,7 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
         "bytes": tally.size_bytes,
         "submissions": tally.submissions,
         "files_per_run": target.spec.files_per_run,
-        "requests": {"add": tally.submissions, "status": status},
+        "requests": {"add": tally.submissions, "status": status_requests(tally.submissions, target.account, seconds)},
         "pace": str(rate),
         "seconds": round(seconds, 3),
         "manifest": target.manifest,
@@ -147,15 +150,19 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
     from producers.planning import Tally, plan_entries
+    from producers.weighing import FileScale
 
     if in_home:
         make_private_dir(str(Path(target.manifest).parent))
     part = Path(target.manifest + ".part")
     tally = Tally()
     show = _Counter()
+    weights = target.weights({})
+    scale = FileScale(weights, target.spec.inputs, target.source.location) if weights else None
+    files_per_run = target.spec.files_per_run
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
-            for entry in plan_entries(target.source, target.limits, target.spec.files_per_run, target.exclude):
+            for entry in plan_entries(target.source, target.limits, files_per_run, target.exclude, scale=scale):
                 writer.write(entry)
                 tally.add(entry)
                 show.at(tally, entry)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+import click
 
 from cli.target import Target
 from config.services import Services, open_provider
@@ -17,6 +20,9 @@ from paceline.errors import (
 )
 from paceline.model import EndpointClass
 from paceline.providers.base import AgentInfo
+
+if TYPE_CHECKING:
+    from config.accounts import Account
 
 TRIES = 3
 PAUSE_S = 1.0
@@ -56,6 +62,18 @@ def check_agent(target: Target, services: Services) -> AgentInfo:
                 ) from error
             time.sleep(PAUSE_S)
     raise ConfigError(f"{account.url} refuses every request for now (429); try again in a few minutes")
+
+
+def warn_of_second_payments(account: Account) -> None:
+    """Say what `on_uncertain` may cost, where it has any effect."""
+    if account.on_uncertain != "resubmit" or account.kind.capabilities.finds_many:
+        return
+    click.echo(
+        f"WARNING: account {account.name} sends a submission again when its answer is lost (on_uncertain ="
+        f' "resubmit"). {account.provider} can\'t be asked whether it has it: each of those may run twice or more, and'
+        ' is paid for each time. Take the setting back to "hold" to decide yourself.',
+        err=True,
+    )
 
 
 def settle(target: Target, agent: AgentInfo) -> dict[str, str]:

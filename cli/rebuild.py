@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from cli.lost import run_command
-from cli.output import print_fields, print_json
-from cli.run import counted, refuse_two_addresses
+from cli.output import counted, print_fields, print_json
+from cli.run import refuse_two_addresses
 from cli.session import session
 from config.leftovers import leftovers
 from config.logs import printable
@@ -29,7 +29,8 @@ def command(out: str, as_json: bool) -> None:
     """Rebuild the ledger of the batch in OUT, its first --to folder, after Redis was lost.
 
     Needs the folder's batch.json and manifest.jsonl. What has its record there is restored; after anything else the
-    provider is asked, by the workers of the next `paceline run`, before it is sent again. Sends and pays nothing.
+    provider is asked, by the workers of the next `paceline run`, before it is sent again; where it can't be (Kindo), a
+    person decides. Sends and pays nothing.
 
     Only if no other Redis has the batch: two ledgers that don't know of each other would both send what is left.
     """
@@ -54,7 +55,7 @@ def command(out: str, as_json: bool) -> None:
     if as_json:
         print_json(_report(found, spec, state))
     else:
-        _print(found, spec, state)
+        _print(found, spec, state, askable=settings.account(spec.account).kind.capabilities.finds_many > 0)
 
 
 def _check_account(settings: Settings, spec: BatchSpec) -> None:
@@ -95,12 +96,15 @@ def _report(found: Rebuilt, spec: BatchSpec, state: str) -> dict[str, object]:
     }
 
 
-def _print(found: Rebuilt, spec: BatchSpec, state: str) -> None:
+def _print(found: Rebuilt, spec: BatchSpec, state: str, *, askable: bool) -> None:
     total = found.restored + found.in_doubt
+    asked = "the provider is asked before anything is sent"
+    if not askable:
+        asked = f"{spec.provider} can't be asked what it has, so they will be held: paceline resolve SUBMISSION"
     click.echo(f"Batch {printable(spec.name) or found.batch} is rebuilt: {counted(total, 'submission')}")
     fields = [
         ("restored", f"{found.restored:,} with their records"),
-        ("in doubt", f"{found.in_doubt:,}: the provider is asked before anything is sent"),
+        ("in doubt", f"{found.in_doubt:,}: {asked}"),
     ]
     if not found.listed:
         fields.append(("not planned", "the rest of the source, which wasn't listed to its end"))

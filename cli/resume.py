@@ -10,7 +10,8 @@ from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.messages import Messenger, make_app
 from config.settings import load_settings
-from paceline.errors import LedgerLost
+from paceline.errors import LedgerLost, UsageError
+from paceline.steps.cancelling import CANCELLED
 
 
 @click.command("resume")
@@ -31,6 +32,11 @@ def command(batch: str | None, account: str | None) -> None:
             found = pick_batch(services.views, batch)
             if found.rebuilding:
                 raise LedgerLost(f"batch {found.id} isn't rebuilt yet; go on with: {rebuild_command(found.manifest)}")
+            if found.paused == CANCELLED:
+                raise UsageError(
+                    f"batch {found.id} was cancelled; once it is complete, send what was cancelled with: paceline retry"
+                    f" {found.id} --reason cancelled"
+                )
             account_name, batch_id, word = found.account, found.id, f"Batch {found.id}"
         else:
             account_name = settings.account(account or "").name

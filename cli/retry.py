@@ -7,13 +7,15 @@ import sys
 import click
 
 from cli.exits import Exit
-from cli.run import counted
+from cli.output import counted
 from cli.session import pick_batch, send_on, session
 from config.services import Services
 from config.settings import load_settings
-from paceline.ledger import BY_PERSON
+from paceline.decisions import BY_PERSON
+from paceline.errors import UsageError
 from paceline.model import Follow, Outcome, State, Submission
 from paceline.replies import Moved
+from paceline.steps.cancelling import CANCELLED
 from paceline.views import BatchView
 
 
@@ -25,16 +27,21 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
     """Send the failed submissions of BATCH once more, as new attempts. Each is paid for again.
 
     What was given up at the time limit isn't sent again: `paceline collect` fetches it. Earlier runs stay on record.
+    What was cancelled is sent only with --reason cancelled.
     """
     settings = load_settings()
     with session(settings) as services:
         found = pick_batch(services.views, batch)
+        if found.paused == CANCELLED and not found.closed:
+            raise UsageError(f"batch {found.id} is still being cancelled: paceline status {found.id} --watch")
         items = _failed(services, found, reason)
         if not items:
             click.echo(f"Batch {found.id} has nothing that failed{f' with {reason}' if reason else ''}.", err=True)
             return Exit.NOTHING_TO_DO
         if sys.stdin.isatty() and not yes:
             click.confirm(f"Send {counted(len(items), 'submission')} again, and pay for each?", abort=True, err=True)
+        if found.paused == CANCELLED:
+            services.ledger.resume(found.account, batch=found.id, reason=CANCELLED)
         follows: list[Follow] = []
         sent = 0
         for item in items:
@@ -52,7 +59,7 @@ def _failed(services: Services, batch: BatchView, reason: str | None) -> list[Su
         item
         for item in services.views.submissions(batch.id)
         if item.state is State.EXPORTED
-        and item.outcome is Outcome.FAILED
-        and item.reason != "timed_out"
+        and (item.outcome is Outcome.FAILED if reason != CANCELLED else item.outcome is Outcome.CANCELLED)
+        and item.reason not in ("timed_out", "split")
         and reason in (None, item.reason)
     ]

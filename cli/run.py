@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from cli.asked import Asked, asking, merged
-from cli.exits import Exit, exit_of_summary
+from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command
-from cli.output import print_fields
+from cli.output import counted, print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target
 from config.logs import printable
@@ -74,7 +74,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
-    from cli.preflight import check_agent, settle
+    from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
     from producers.sources import walk
 
@@ -86,6 +86,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
+    warn_of_second_payments(target.account)
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
     note_format(services.redis)
@@ -150,14 +151,14 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
         click.echo(f"Batch {batch.id} is complete already; nothing was sent, nothing was paid.", err=True)
         print_summary(summary, batch)
         click.echo("Files added since aren't part of it: another --to makes a new batch.", err=True)
-    return exit_of_summary(summary)
+    return exit_of_batch(batch, summary)
 
 
 def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
     code, summary, batch = ending.exit, ending.summary, ending.batch
     name = "paceline" if shutil.which("paceline") else sys.argv[0]
     again = printable(shlex.join([name, *sys.argv[1:]]))
-    if code in (Exit.DONE, Exit.FAILURES, Exit.NOTHING_USABLE):
+    if batch.closed or code is Exit.NOTHING_USABLE:
         if plain:
             print_summary(summary, batch)
         return
@@ -177,7 +178,7 @@ def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
             click.echo(f"Batch {batch.id} stopped: {done}, nothing is lost.", err=True)
             click.echo(f"Cause: {ending.why or 'see paceline status'}", err=True)
             click.echo(f"Mend it, then:  {again}", err=True)
-        case Exit.RUNNING:
+        case Exit.RUNNING | Exit.FAILURES:
             click.echo(f"Batch {batch.id} is paused: {done}, nothing is lost.", err=True)
             click.echo(f"Why: {ending.why or 'see paceline status'}", err=True)
             whom = batch.id if batch.paused else f"--account {batch.account}"
@@ -210,11 +211,6 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:

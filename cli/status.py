@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.exits import Exit, exit_of_summary
+from cli.exits import Exit, exit_of_batch
 from cli.follow import title, waiting_for
 from cli.listing import all_batches
 from cli.lost import noticing_loss
@@ -85,7 +85,7 @@ def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) ->
         return None
     if batch.paused or services.views.account(batch.account).paused:
         return waiting_for(services, batch, pace or NO_PACE)
-    if exit_of_summary(summarize(batch, services.views.now_ms())) is Exit.HELD:
+    if exit_of_batch(batch, summarize(batch, services.views.now_ms())) is Exit.HELD:
         return "a person's decision on what is held"
     if _unattended(services, batch):
         return "no live worker: go on with the same `paceline run …`, or with `paceline up`"
@@ -105,7 +105,7 @@ def _watch(services: Services, batch_id: str) -> None:
             summary, pace = _look(services, batch)
             shown = pace or NO_PACE
             progress.show(Moment(summary, shown, not batch.listed, _why_waiting(services, batch, pace)))
-            if exit_of_summary(summary) is not Exit.RUNNING:
+            if exit_of_batch(batch, summary) is not Exit.RUNNING:
                 return
             time.sleep(WATCH_S)
     finally:
@@ -136,7 +136,7 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
     summary, pace = _look(services, batch)
     if as_json:
         print_json(summary)
-        return exit_of_summary(summary)
+        return exit_of_batch(batch, summary)
     print_summary(summary, batch)
     states = [f"{number:,} {state}" for state, number in summary["submissions"].items() if number and state != "total"]
     fields = [("submissions", " · ".join(states) or "none yet")]
@@ -154,7 +154,7 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
         click.echo(
             "A person must decide on those held: paceline show SUBMISSION, then paceline resolve SUBMISSION.", err=True
         )
-    return exit_of_summary(summary)
+    return exit_of_batch(batch, summary)
 
 
 def _failures(services: Services, batch: BatchView) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from paceline.model import BatchSpec, SizeLimits
 if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
+    from paceline.providers.base import Weights
     from paceline.views import Views
     from producers.sources import Source
 
@@ -33,6 +35,10 @@ class Target:
     limits: SizeLimits
     manifest: str
     exclude: tuple[str, ...]
+
+    def weights(self, settled: Mapping[str, str]) -> Weights | None:
+        """Return what files weigh in a submission of a batch that began with `settled`; None where it is their size."""
+        return self.account.kind.weights({**self.account.opening_options, **settled})
 
 
 def make_target(settings: Settings, asked: Asked) -> Target:

@@ -13,6 +13,7 @@ from config.connections import connect
 from config.processes import look_up
 from config.schema import Settings
 from paceline.chains import Chains
+from paceline.circuit import Circuit
 from paceline.clocks import machine_id
 from paceline.errors import SourceUnreachable, Unavailable
 from paceline.files import SourceRoot
@@ -47,6 +48,7 @@ class Services:
     ledger: Ledger
     chains: Chains
     limiter: Limiter
+    circuit: Circuit
     views: Views
 
 
@@ -56,7 +58,8 @@ def open_services(settings: Settings) -> Services:
     scripts = Scripts(client)
     policy = pace_policy(settings)
     ledger = Ledger(client, scripts, policy)
-    return Services(settings, client, ledger, Chains(scripts), Limiter(client, scripts, policy), Views(client))
+    limiter = Limiter(client, scripts, policy)
+    return Services(settings, client, ledger, Chains(scripts), limiter, Circuit(client, scripts), Views(client))
 
 
 def pace_policy(settings: Settings) -> PacePolicy:
@@ -138,6 +141,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
         ledger=services.ledger,
         chains=services.chains,
         limiter=services.limiter,
+        circuit=services.circuit,
         views=services.views,
         results=results,
         accounts=accounts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paceline import redis_keys as keys
-from paceline.ledger import EXPORT_LEASE_S
+from paceline.desk import EXPORT_LEASE_S
 from paceline.model import Follow, Step
 from paceline.scripts import Arg, Scripts
 
@@ -67,7 +67,7 @@ def _follows(chains: Sequence[bytes]) -> list[Follow]:
 
 def _work(step: Step, key: str) -> list[str]:
     """Return the keys that tell whether a chain has anything to do, as `lua/chain_next.lua` wants them."""
-    if step is Step.CLOSE:
+    if step in (Step.CLOSE, Step.CANCEL):
         return [keys.batch(key)]
     account, _, agent = key.partition(":")
     match step:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from paceline.model import Rate
+
 FIRST_POLL_S = 1.5
 """Both vendors' advice: wait one to two seconds after the start, then back off to five to ten."""
 
@@ -18,15 +20,38 @@ _LATE_S = 0.3
 
 POLL_LONGEST_S = 60.0
 
+LIST_GAP_S = 0.6
 
-def next_poll_s(now_s: float, age_s: float, calls_per_sweep: int) -> float:
+SINGLE_SHARE = 0.8
+"""Of the pace for single questions, what following takes. More would keep exports and new batches waiting."""
+
+SWEEP_LONGEST_S = 240.0
+"""Within the five minutes after which `lua/take_due.lua` thinks that the clock was set back."""
+
+
+def next_poll_s(now_s: float, age_s: float, sweep_s: float) -> float:
     """Return when to ask after a run again, as a time on the same clock as `now_s`.
 
-    5 to 7.5 s ahead for young runs, a sixtieth of its age for old ones, 0.6 s for every list call that a sweep of all
-    runs in flight costs (so ten thousand runs are swept every 20 s), never more than 60 s. The result lies on the grid.
+    5 to 7.5 s ahead for young runs, a sixtieth of its age for old ones up to 60 s, but not before a sweep of all runs
+    in flight at a measured pace has come round, which takes `sweep_s`. The result lies on the grid.
     """
-    least_s = min(max(POLL_LEAST_S, age_s / 60, 0.6 * calls_per_sweep), POLL_LONGEST_S - POLL_GRID_S)
+    least_s = max(POLL_LEAST_S, min(age_s / 60, POLL_LONGEST_S - POLL_GRID_S), sweep_s)
     return math.ceil((now_s + least_s - _LATE_S) / POLL_GRID_S) * POLL_GRID_S
+
+
+def list_sweep_s(calls: int) -> float:
+    """Return how long a sweep of so many list calls may take: 0.6 s each, so ten thousand runs are swept every 20 s."""
+    return min(LIST_GAP_S * calls, POLL_LONGEST_S - POLL_GRID_S)
+
+
+def single_sweep_s(runs: int, rate: Rate) -> float:
+    """Return how long a sweep of so many runs takes, with a question for each; never more than 4 minutes."""
+    return min(single_gap_s(rate) * runs, SWEEP_LONGEST_S)
+
+
+def single_gap_s(rate: Rate) -> float:
+    """Return the time between two questions after single runs: four fifths of the pace; the rest is for others."""
+    return rate.window_s / rate.limit / SINGLE_SHARE
 
 
 def tick_s(starts_per_s: float, in_flight: int) -> float:

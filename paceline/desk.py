@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,15 +11,17 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.errors import UnknownBatch
-from paceline.model import EndpointClass, Follow, Step
+from paceline.lifecycle import Verb
+from paceline.model import EndpointClass, Follow, State, Step, batch_of, follow_agent_key
+from paceline.replies import Ending, Lost, Moved
 from paceline.scripts import Arg, Scripts
 
-BY_PERSON = "by_person"
-"""The reason of a pause that a person asked for."""
+EXPORT_LEASE_S = 30.0
+"""A finished submission whose export isn't recorded after this long is exported again."""
 
 
 class Desk:
-    """Pauses, counts, the closing's progress. Thread-safe."""
+    """Counts, the closing's progress, and how verbs are carried out. Thread-safe."""
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
@@ -28,16 +31,6 @@ class Desk:
     def close_batch(self, batch: str) -> bool:
         """Record that a batch's final output is committed; False if it was, or if something isn't exported."""
         return bool(self._scripts.run("close_batch", [keys.batch(batch)]))
-
-    def choose(self, batch: str, choices: Mapping[str, str]) -> None:
-        """Change how a batch is run; an empty text takes a choice back."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            for name, value in choices.items():
-                if value:
-                    pipe.hset(keys.batch(batch), f"choice:{name}", value)
-                else:
-                    pipe.hdel(keys.batch(batch), f"choice:{name}")
-            pipe.execute()
 
     def count_requests(self, batches: Mapping[str, int], endpoint: EndpointClass) -> None:
         """Count requests that were made on behalf of batches."""
@@ -59,21 +52,6 @@ class Desk:
         """Note what keeps a batch from going on, for `status`; `""` clears it."""
         self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
 
-    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
-        """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
-
-        What is under way goes on. A pause that stands keeps its reason.
-        """
-        wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
-        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
-
-    def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
-        """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
-        wanted = [keys.batch(batch) if batch else keys.account(account), keys.CHAINS, keys.feed(account)]
-        wanted.append(keys.account(account))
-        was, wake = self._scripts.run("resume", wanted, [account, batch, reason])
-        return bool(was), None if int(wake) < 0 else Follow(Step.FEED, account, int(wake) / 1000)
-
     def rebuilt(self, batch: str, *, listed: bool, skipped: int, manifest_bytes: int, committed: bool) -> bool:
         """Let a rebuilt batch go on; False if it wasn't being rebuilt. All exported and `committed`: it is complete."""
         account, _ = self.place(batch)
@@ -87,3 +65,40 @@ class Desk:
         if account is None or agent is None:
             raise UnknownBatch(f"no batch {batch}")
         return account.decode(), agent.decode()
+
+    def _finish(self, endings: Sequence[Ending], verb: Verb, sources: tuple[State, ...]) -> list[Moved | Lost]:
+        calls = [(self._way(end.submission), finish_args(end, verb, sources)) for end in endings]
+        return [finished(end, row) for end, row in zip(endings, self._scripts.run_many("finish", calls), strict=True)]
+
+    def _way(self, submission: str) -> list[str]:
+        return keys.way(submission, *self.place(batch_of(submission)))
+
+    def _follow(self, step: Step, batch: str, wake_ms: int) -> Follow | None:
+        if wake_ms < 0:
+            return None
+        account, agent = self.place(batch)
+        key = {Step.FEED: account, Step.CLOSE: batch}.get(step, follow_agent_key(account, agent))
+        return Follow(step, key, wake_ms / 1000)
+
+    def _moved(
+        self, script: str, submission: str, args: list[Arg], step: Step | None = None, more: Sequence[str] = ()
+    ) -> Moved | Lost:
+        row: list[Any] = self._scripts.run(script, [*self._way(submission), *more], args)
+        if row[0] != b"ok":
+            return Lost()
+        follow = self._follow(step, batch_of(submission), int(row[2])) if step is not None else None
+        return Moved(int(row[1]), follow)
+
+
+def finish_args(end: Ending, verb: Verb, sources: tuple[State, ...]) -> list[Arg]:
+    """Return what `lua/finish.lua` is called with, but for the token."""
+    args: list[Arg] = [end.submission, end.generation, verb.value, ",".join(sources), end.outcome.value, end.reason]
+    args.append(json.dumps(end.error.as_dict()) if end.error else "")
+    run = end.run
+    args += [run.raw_status, "" if run.credits is None else run.credits, run.run_url or ""] if run else ["", "", ""]
+    return [*args, round(EXPORT_LEASE_S * 1000), "" if end.finished_ms is None else end.finished_ms]
+
+
+def finished(end: Ending, row: Sequence[Any]) -> Moved | Lost:
+    """Read the answer of `lua/finish.lua`."""
+    return Moved(int(row[1]), Follow(Step.EXPORT, end.submission)) if row[0] == b"ok" else Lost()

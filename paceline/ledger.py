@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from redis import Redis
 
 from paceline import redis_keys as keys
-from paceline.desk import Desk
+from paceline.decisions import Decisions
+from paceline.desk import finish_args, finished
 from paceline.errors import UnknownBatch
 from paceline.lifecycle import Verb
 from paceline.limiter import PacePolicy
@@ -31,24 +31,20 @@ from paceline.model import (
     Step,
     batch_of,
     external_id,
-    follow_agent_key,
     submission_id,
 )
 from paceline.packing import pack_files
 from paceline.replies import Begun, Due, DueRun, Duplicate, Ending, Lost, Moved, Paused, Released, Restored, Wait
 from paceline.scripts import Arg, Scripts
 
-BY_PERSON = "by_person"
-"""The reason of a pause that a person asked for."""
-
 _PATHS = ("utf-8", "surrogateescape")
 """How paths, which may hold any bytes, stand in Redis."""
 
-EXPORT_LEASE_S = 30.0
-"""A finished submission whose export isn't recorded after this long is exported again."""
+STARTING = (EndpointClass.ADD, EndpointClass.WAIT)
+"""The classes of requests that start a run, in the order in which `lua/release.lua` takes them."""
 
 
-class Ledger(Desk):
+class Ledger(Decisions):
     """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
 
     def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy) -> None:
@@ -143,11 +139,13 @@ class Ledger(Desk):
 
     # -- submitting -------------------------------------------------------------------------------------------------
 
-    def release(self, account: str, rate: Rate, *, window: int, lease_s: float) -> Released:
+    def release(self, account: str, rates: Mapping[EndpointClass, Rate], *, window: int, lease_s: float) -> Released:
         """Release the next planned submissions of an account, at most as many as permits are free."""
         wanted = [keys.account(account), keys.feed(account), keys.released(account)]
-        wanted += [keys.pace_log(account, EndpointClass.ADD), keys.pace_state(account, EndpointClass.ADD)]
-        args: list[Arg] = [window, round(lease_s * 1000), keys.planned("%s"), keys.batch("%s"), *self._pace.args(rate)]
+        args: list[Arg] = [window, round(lease_s * 1000), keys.planned("%s"), keys.batch("%s")]
+        for endpoint in STARTING:
+            wanted += [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+            args += self._pace.args(rates[endpoint])
         again, *ids = self._scripts.run("release", wanted, args)
         return Released(tuple(item.decode() for item in ids), None if int(again) < 0 else int(again) / 1000)
 
@@ -161,16 +159,17 @@ class Ledger(Desk):
         lease_s: float,
         token: str = "",
         can_ask: bool = True,
+        endpoint: EndpointClass = EndpointClass.ADD,
     ) -> Begun | Wait | Paused | Moved | Lost:
         """Take a permit and write the intent to POST, both or neither.
 
-        After `lease_s` without a verb the submission counts as uncertain. `token` names this request, for `put_back`.
-        `can_ask`: the provider tells whether it has a submission. `Moved` means uncertain: the ledger may have
-        forgotten a request, see `lua/begin.lua`.
+        `endpoint` is the class of the request, `rate` its rate. After `lease_s` without a verb the submission counts as
+        uncertain. `token` names this request, for `put_back`. `can_ask`: the provider tells whether it has a
+        submission. `Moved` means uncertain: the ledger may have forgotten a request, see `lua/begin.lua`.
         """
         account, _ = self.place(batch_of(submission))
-        pace = [keys.pace_log(account, EndpointClass.ADD), keys.pace_state(account, EndpointClass.ADD)]
-        args: list[Arg] = [submission, generation, worker, round(lease_s * 1000), token, int(can_ask)]
+        pace = [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+        args: list[Arg] = [submission, generation, worker, round(lease_s * 1000), token, int(can_ask), endpoint.value]
         args += self._pace.args(rate)
         row = self._scripts.run("begin", [*self._way(submission), *pace], args)
         match row[0]:
@@ -212,14 +211,22 @@ class Ledger(Desk):
                 return Lost()
 
     def put_back(
-        self, submission: str, generation: int, *, reason: str, unused: bool, throttled: bool = False, token: str = ""
+        self,
+        submission: str,
+        generation: int,
+        *,
+        reason: str,
+        unused: bool,
+        throttled: bool = False,
+        token: str = "",
+        endpoint: str = EndpointClass.ADD,
     ) -> Moved | Lost:
         """Put a submission back to planned, without counting the attempt: the provider surely did nothing.
 
         `unused` hands the permit back too, because not a byte was sent. With `token`, only the request of that name.
         """
         account, _ = self.place(batch_of(submission))
-        log = keys.pace_log(account, EndpointClass.ADD)
+        log = keys.pace_log(account, EndpointClass(endpoint))
         args: list[Arg] = [submission, generation, reason, int(unused), int(throttled), token]
         return self._moved("put_back", submission, args, Step.FEED, more=[log])
 
@@ -290,23 +297,13 @@ class Ledger(Desk):
         """Stop a submission until a person decides."""
         return self._moved("hold", submission, [submission, generation, reason])
 
-    def resubmit(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
-        """Let a held submission be sent again: a person's decision, and a person's money."""
-        return self._moved("resubmit", submission, [submission, generation, reason], Step.FEED)
-
-    def give_up(self, submission: str, generation: int, *, reason: str, error: ErrorNote) -> Moved | Lost:
-        """Finish a held submission as failed, by a person's decision."""
-        end = Ending(submission, generation, Outcome.FAILED, reason, error)
-        args = _finish_args(end, Verb.GIVE_UP, (State.HELD,))
-        return _finished(end, self._scripts.run("finish", self._way(submission), args))
-
     def reject(
         self, submission: str, generation: int, *, reason: str, error: ErrorNote, token: str = ""
     ) -> Moved | Lost:
         """Finish a submission that can't work as it is."""
         end = Ending(submission, generation, Outcome.FAILED, reason, error)
-        args = [*_finish_args(end, Verb.REJECT, (State.PLANNED, State.SUBMITTING)), token]
-        return _finished(end, self._scripts.run("finish", self._way(submission), args))
+        args = [*finish_args(end, Verb.REJECT, (State.PLANNED, State.SUBMITTING)), token]
+        return finished(end, self._scripts.run("finish", self._way(submission), args))
 
     # -- following --------------------------------------------------------------------------------------------------
 
@@ -345,49 +342,9 @@ class Ledger(Desk):
 
     def finish(self, endings: Sequence[Ending]) -> list[Moved | Lost]:
         """Record the ends of runs, in one round trip. The first end of each stays."""
-        calls = [(self._way(end.submission), _finish_args(end, Verb.FINISH, (State.RUNNING,))) for end in endings]
-        return [_finished(end, row) for end, row in zip(endings, self._scripts.run_many("finish", calls), strict=True)]
+        return self._finish(endings, Verb.FINISH, (State.RUNNING,))
 
     def exported(self, submission: str, generation: int) -> Moved | Lost:
         """Record that every sink holds the submission durably."""
         more = [keys.digests(submission)]
         return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
-
-    def collect(self, submission: str, generation: int) -> Moved | Lost:
-        """Ask again after a run that was given up at the time limit; its batch is open again until that is known."""
-        return self._moved("collect", submission, [submission, generation], Step.POLL)
-
-    def retry(self, submission: str, generation: int, *, reason: str) -> Moved | Lost:
-        """Send a submission that failed once more; `Lost` for one that didn't fail, or that may still be collected."""
-        return self._moved("retry", submission, [submission, generation, reason], Step.FEED)
-
-    def _way(self, submission: str) -> list[str]:
-        return keys.way(submission, *self.place(batch_of(submission)))
-
-    def _follow(self, step: Step, batch: str, wake_ms: int) -> Follow | None:
-        if wake_ms < 0:
-            return None
-        account, agent = self.place(batch)
-        key = {Step.FEED: account, Step.CLOSE: batch}.get(step, follow_agent_key(account, agent))
-        return Follow(step, key, wake_ms / 1000)
-
-    def _moved(
-        self, script: str, submission: str, args: list[Arg], step: Step | None = None, more: Sequence[str] = ()
-    ) -> Moved | Lost:
-        row: list[Any] = self._scripts.run(script, [*self._way(submission), *more], args)
-        if row[0] != b"ok":
-            return Lost()
-        follow = self._follow(step, batch_of(submission), int(row[2])) if step is not None else None
-        return Moved(int(row[1]), follow)
-
-
-def _finish_args(end: Ending, verb: Verb, sources: tuple[State, ...]) -> list[Arg]:
-    args: list[Arg] = [end.submission, end.generation, verb.value, ",".join(sources), end.outcome.value, end.reason]
-    args.append(json.dumps(end.error.as_dict()) if end.error else "")
-    run = end.run
-    args += [run.raw_status, "" if run.credits is None else run.credits, run.run_url or ""] if run else ["", "", ""]
-    return [*args, round(EXPORT_LEASE_S * 1000), "" if end.finished_ms is None else end.finished_ms]
-
-
-def _finished(end: Ending, row: Sequence[Any]) -> Moved | Lost:
-    return Moved(int(row[1]), Follow(Step.EXPORT, end.submission)) if row[0] == b"ok" else Lost()

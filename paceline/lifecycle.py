@@ -34,6 +34,7 @@ class Verb(StrEnum):
     EXPORTED = "exported"
     COLLECT = "collect"
     RETRY = "retry"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ TABLE: Mapping[Verb, Transition] = {
         (State.UNCERTAIN, State.PLANNED), State.HELD, "no way to know, or files changed after the first attempt"
     ),
     Verb.RESUBMIT: Transition(
-        (State.HELD,), State.PLANNED, "a person says that it may be sent again, and answers for a second payment"
+        (State.HELD, State.UNCERTAIN),
+        State.PLANNED,
+        "a person says that it may be sent again, and answers for a second payment; or the account's `on_uncertain`",
     ),
     Verb.GIVE_UP: Transition((State.HELD,), State.FINISHED, "a person says that it failed"),
     Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),
@@ -102,7 +105,13 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.RETRY: Transition(
         (State.FINISHED, State.EXPORTED),
         State.PLANNED,
-        "failed, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs stay on record",
+        "failed or cancelled, and sent again by a person's word or by `retry_failed_runs`; paid again, earlier runs"
+        " stay on record",
+    ),
+    Verb.CANCEL: Transition(
+        (State.PLANNED, State.HELD, State.RUNNING),
+        State.FINISHED,
+        "a person cancels the batch; a run is ended at the provider where it can, and what it returned by then is kept",
     ),
 }
 

@@ -305,6 +305,7 @@ class Step(StrEnum):
     POLL = "poll"  # key: account:agent
     RECONCILE = "reconcile"  # key: account:agent
     CLOSE = "close"  # key: batch
+    CANCEL = "cancel"  # key: batch
 
 
 def follow_agent_key(account: str, agent: str) -> str:

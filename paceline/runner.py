@@ -12,7 +12,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from paceline.model import Follow, Step
-from paceline.steps import closing, exporting, feeding, following, reconciling, rescuing, submitting
+from paceline.steps import cancelling, closing, exporting, feeding, following, reconciling, rescuing, submitting
 from paceline.steps.context import Context
 
 Chain = Callable[[Context, str], tuple[list[Follow], float | None]]
@@ -22,6 +22,7 @@ CHAINS: Mapping[Step, Chain] = {
     Step.POLL: following.poll,
     Step.RECONCILE: reconciling.reconcile,
     Step.CLOSE: closing.close,
+    Step.CANCEL: cancelling.cancel,
 }
 """The steps of which one at a time is under way per key, each rescheduling itself until nothing is left to do."""
 
@@ -78,7 +79,7 @@ class Runner:
 
         A look at another server would show that nothing is there, and what is not there is sent again.
         """
-        name = self.context.views.batch(key).account if step is Step.CLOSE else key.partition(":")[0]
+        name = self.context.views.batch(key).account if step in (Step.CLOSE, Step.CANCEL) else key.partition(":")[0]
         account = self.context.accounts.get(name)
         if account is not None and account.address == self.context.views.account(name).address:
             return True

@@ -15,6 +15,7 @@ from paceline.errors import UnknownBatch, UnknownSubmission
 from paceline.model import (
     BatchSpec,
     BatchState,
+    Choice,
     EndpointClass,
     Outcome,
     PlannedFile,
@@ -70,6 +71,7 @@ class BatchView:
     finished_ms: int | None
     options: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
+    judged: Mapping[str, int] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
     rebuilding: bool = False
 
@@ -95,6 +97,14 @@ class BatchView:
     def unaudited(self) -> int:
         """Return of how many submissions the closing audit was given up; 0 while it may still come."""
         return max(self.total - self.audit_at + 1, 0) if self.closed and self.audit_at is not None else 0
+
+    @property
+    def tolerated(self) -> bool:
+        """Tell whether no more submissions have failed than the batch tolerates; by itself it tolerates none."""
+        failed, most = self.judged.get(Outcome.FAILED, 0), self.choices.get(Choice.MAX_FAILURES, "0")
+        if most.endswith("%"):
+            return failed * 100 <= float(most[:-1]) * sum(self.judged.values())
+        return failed <= int(most)
 
     @property
     def state(self) -> BatchState:
@@ -164,6 +174,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         finished_ms=_number(row, "finished_ms"),
         options=json.loads(row.get("options", "{}")),
         choices=_group(row, "choice:"),
+        judged={name: int(value) for name, value in _group(row, "judged:").items()},
         settled=json.loads(row.get("settled", "{}")),
         rebuilding=row.get("rebuilding") == "1",
     )
@@ -254,14 +265,18 @@ class Views:
             if b"state" in raw and packed is not None
         }
 
-    def run_ids(self, submissions: Sequence[str]) -> dict[str, set[str]]:
-        """Return the run ids on record, those of earlier attempts too, in one round trip."""
+    def run_ids(self, submissions: Sequence[str], *, deleted: bool = True) -> dict[str, set[str]]:
+        """Return the run ids on record, those of earlier attempts too, in one round trip; without `deleted` not those
+        of runs that a person has cancelled."""
         with self._redis.pipeline(transaction=False) as pipe:
             for item in submissions:
-                pipe.hmget(keys.submission(item), ["run_id", "past"])
+                pipe.hmget(keys.submission(item), ["run_id", "past", "reason"])
             rows = pipe.execute()
-        found = zip(submissions, rows, strict=True)
-        return {item: {run for part in row if part for run in part.decode().split()} for item, row in found}
+        found: dict[str, set[str]] = {}
+        for item, (run_id, past, reason) in zip(submissions, rows, strict=True):
+            ours = b"" if reason == b"cancelled" and not deleted else run_id or b""
+            found[item] = {run.decode() for part in (ours, past or b"") for run in part.split()}
+        return found
 
     def submission(self, submission: str) -> Submission:
         """Return a submission. Raises `UnknownSubmission`."""
@@ -322,6 +337,18 @@ class Views:
         """Return the first of a batch's held submissions, the longest held ones first."""
         return self._of_batch(keys.HELD, batch, most)
 
+    def planned(self, batch: str, most: int) -> list[Submission]:
+        """Return the first of a batch's planned submissions, released ones too."""
+        ids = [item.decode() for item in self._redis.zrange(keys.planned(batch), 0, most - 1)]
+        released = self._of_batch(keys.released(self.batch(batch).account), batch, most)
+        found = (self.find_submission(item) for item in dict.fromkeys([*ids, *released]))
+        return [item for item in found if item is not None]
+
+    def running(self, batch: BatchView, most: int) -> list[Submission]:
+        """Return some of a batch's running submissions."""
+        ids = self._of_batch(keys.due(batch.account, batch.agent), batch.id, most)
+        return [item for item in map(self.find_submission, ids) if item is not None]
+
     def uncertain(self, batch: BatchView, most: int = 20) -> list[str]:
         """Return the first of a batch's uncertain submissions, those to be looked for next first."""
         return self._of_batch(keys.uncertain(batch.account, batch.agent), batch.id, most)
@@ -329,6 +356,12 @@ class Views:
     def _of_batch(self, key: str, batch: str, most: int) -> list[str]:
         found = (item.decode() for item in self._redis.zrange(key, 0, -1))
         return list(islice((item for item in found if batch_of(item) == batch), most))
+
+    def some_agent(self, account: str) -> str | None:
+        """Return an agent that the account has work for: of the batch that is fed next; None where nothing is."""
+        head = self._redis.zrange(keys.feed(account), 0, 0)
+        agent = self._redis.hget(keys.batch(head[0].decode()), "agent") if head else None
+        return agent.decode() if agent else None
 
     def waiting(self, account: str) -> int:
         """Return how many submissions are released and not begun."""

@@ -15,10 +15,12 @@ from paceline.errors import LedgerLost
 from paceline.ledger import Ledger
 from paceline.manifest import ManifestWriter
 from paceline.model import BatchSpec, Choice, Follow, PlannedSubmission, SizeLimits, SkippedFile
+from paceline.providers.base import Weights
 from paceline.replies import Moved
 from paceline.views import BatchView, Views
 from producers.planning import plan_entries, resume_from
 from producers.sources import Source
+from producers.weighing import FileScale
 
 FLUSH_S = 0.2
 """A disk sync covers what was listed in this time: a second per thousand would be paid for one each."""
@@ -48,11 +50,12 @@ def enqueue(
     *,
     exclude: Collection[str] = (),
     stopped: Callable[[], bool] = lambda: False,
+    weights: Weights | None = None,
 ) -> bool:
     """Plan what isn't planned yet. Returns True when the listing is complete, False if `stopped` said so before.
 
     Raises `ManifestBusy` while another process plans the same batch, `SinkError` if the manifest is another batch's,
-    `LedgerLost` if the batch is being rebuilt.
+    `LedgerLost` if the batch is being rebuilt. With `weights`, files count by what they weigh in a submission.
     """
     if batch.listed:
         record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
@@ -67,7 +70,8 @@ def enqueue(
         record_batch(batch.manifest, batch.spec, ours=True)
         resume = resume_from(batch.manifest, batch.manifest_bytes, batch.total)
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
-        for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume):
+        scale = FileScale(weights, batch.spec.inputs, source.location) if weights else None
+        for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume, scale):
             plan.add(entry)
             if stopped():
                 plan.register()

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from paceline.chunking import chunk
+from paceline.chunking import Scale, chunk
 from paceline.manifest import last_path
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason
 from producers.sources import Source, walk
@@ -37,11 +37,15 @@ def plan_entries(
     files_per_run: int,
     exclude: Collection[str] = (),
     resume: Resume | None = None,
+    scale: Scale | None = None,
 ) -> Iterator[PlannedSubmission | SkippedFile]:
-    """List the source and cut it into submissions, lazily. `exclude` as for `walk`; raises as it does."""
+    """List the source and cut it into submissions, lazily. `exclude` as for `walk`; raises as it does.
+
+    With a `scale`, the limits on bytes hold for weights.
+    """
     start = resume or Resume()
     files = walk(source.location, after=start.after, exclude=exclude)
-    return chunk(files, limits, files_per_run, start.next_index)
+    return chunk(files, limits, files_per_run, start.next_index, scale)
 
 
 @dataclass(slots=True)

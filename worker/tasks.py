@@ -20,6 +20,7 @@ _KEYS = {
     Step.POLL: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),
     Step.RECONCILE: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),
     Step.CLOSE: re.compile(r"b[0-9a-z]{9}"),
+    Step.CANCEL: re.compile(r"b[0-9a-z]{9}"),
 }
 
 
@@ -69,3 +70,9 @@ def reconcile(*account_and_agent: object, **named: object) -> None:
 def close(*batch: object, **named: object) -> None:
     """Audit a batch and commit its final output."""
     _carry(Step.CLOSE, batch, named)
+
+
+@app.task(name="paceline.cancel")
+def cancel(*batch: object, **named: object) -> None:
+    """End what a cancelled batch still has under way."""
+    _carry(Step.CANCEL, batch, named)

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Record a look at the provider that did not find an uncertain submission; enough looks prove its absence.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 '1' if this look counts as proof, 4 looks needed, 5 ms until the next look,

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Record the run that a submission has at the provider. Evidence is never refused, only placed.
 --
 -- An outcome of the attempt that is under way, or in doubt, moves the submission to running. Evidence that comes
@@ -20,8 +20,10 @@ if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepte
 if state == 'submitting' or state == 'uncertain' or state == 'planned' or state == 'held' then verb = verb or 'adopt' end
 if not verb or row[3] then
   if ARGV[10] ~= '' then redis.call('HSET', KEYS[2], 'cost:' .. ARGV[4], ARGV[10]) end
+  if ARGV[3] ~= '' then circuit_close(KEYS[14]) end
   if redis.call('HSETNX', KEYS[2], 'duplicate:' .. ARGV[4], ARGV[1]) == 0 then return { 'duplicate', row[3] or '' } end
   redis.call('HINCRBY', KEYS[2], 'duplicate_runs', 1)
+  if ARGV[10] ~= '' then redis.call('HINCRBYFLOAT', KEYS[2], 'credits_twice', ARGV[10]) end
   note('duplicate', state, state, redis.call('HGET', KEYS[1], 'generation'), { 'run_id', ARGV[4] })
   return { 'duplicate', row[3] or '' }
 end
@@ -34,6 +36,7 @@ if row[2] == '0' then  -- sent in an earlier life of the ledger
 end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
 redis.call('HDEL', KEYS[2], 'trouble')
+if ARGV[3] ~= '' then circuit_close(KEYS[14]) end  -- its provider is there: it has just answered
 if ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7]) end
 redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)
 redis.call('HSET', KEYS[15], 'external_id', ARGV[8], 'run_id', ARGV[4], 'seen_ms', int(now))

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Ask again after a run that was given up at the time limit: what it returned was paid for. A person's decision.
 -- KEYS the way
 -- ARGV 1 id, 2 generation
@@ -8,7 +8,7 @@ if not from then return { why } end
 local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'submitted_ms', 'files', 'credits')
 if row[2] ~= 'timed_out' or not row[3] then return { 'lost' } end
 local now = now_ms()
-reopen(row[1], row[2])
+reopen(from, row[1], row[2])
 if row[6] then redis.call('HINCRBYFLOAT', KEYS[2], 'credits', '-' .. row[6]) end
 redis.call('HDEL', KEYS[1], 'credits')
 local generation = move(from, 'running', now, 'collect', { 'run_id', row[3] })

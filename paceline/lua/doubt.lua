@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Take a submission for uncertain (again), because this machine's spool has a request that the ledger forgot.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 generation of the forgotten request, 4 its attempt, 5 ms until it has surely ended

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Record a submission's outcome. The first one stays.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 verb ('finish', 'reject', 'cancel'), 4 states it may come from (comma separated),
@@ -17,6 +17,9 @@ if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'raw_status', ARGV[8]) end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'credits', ARGV[9])
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[9])
+  if tonumber(ARGV[9]) > tonumber(redis.call('HGET', KEYS[2], 'credits_most') or '0') then
+    redis.call('HSET', KEYS[2], 'credits_most', ARGV[9])
+  end
 end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[10]) end
 redis.call('HDEL', KEYS[1], 'permit')

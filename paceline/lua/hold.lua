@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Stop an uncertain submission until a person decides.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 reason

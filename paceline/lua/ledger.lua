@@ -63,6 +63,7 @@ local function move(from, to, score, verb, facts)
   if HOME[from] then redis.call('ZREM', KEYS[HOME[from]], id) end
   if from == 'planned' then redis.call('ZREM', KEYS[5], id) end
   if from == 'running' then redis.call('HDEL', KEYS[9], id) end
+  if from == 'submitting' then circuit_tried(KEYS[14], id) end
   if HOME[to] then redis.call('ZADD', KEYS[HOME[to]], score, id) end
   note(verb, from, to, generation, facts)
   return generation
@@ -73,6 +74,19 @@ end
 local function known_here()
   local server = server_facts()
   if server then redis.call('HSET', KEYS[1], 'server', string.sub(server, 1, 12)) end
+end
+
+-- Count a submission for the tolerance of failures: what was split, cancelled or left out says nothing.
+local function judged(outcome, reason, by)
+  if reason == 'split' or (outcome ~= 'succeeded' and outcome ~= 'failed') then return end
+  redis.call('HINCRBY', KEYS[2], 'judged:' .. outcome, by)
+end
+
+-- Stop feeding the batch until a person says otherwise; what is under way goes on.
+local function stop_batch(batch, reason, message, now)
+  if redis.call('HSETNX', KEYS[2], 'paused', reason) == 0 then return end
+  redis.call('HSET', KEYS[2], 'paused_message', message, 'paused_ms', int(now))
+  redis.call('ZREM', KEYS[13], batch)
 end
 
 -- Take a submission for uncertain (again), because the ledger may have forgotten a request. `over_ms`: when a request
@@ -86,8 +100,9 @@ local function doubt(from, now, over_ms, generation, reason)
   return new, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now)
 end
 
--- Undo what finish.lua counted, and open the batch again; its output stands until the next commit.
-local function reopen(outcome, reason)
+-- Undo what finish.lua and exported.lua counted, and open the batch again; its output stands until the next commit.
+local function reopen(from, outcome, reason)
+  if from == 'exported' then judged(outcome, reason, -1) end
   redis.call('HINCRBY', KEYS[2], 'o:' .. outcome, -1)
   redis.call('HINCRBY', KEYS[2], 'files:' .. outcome, -tonumber(redis.call('HGET', KEYS[1], 'files')))
   if redis.call('HINCRBY', KEYS[2], 'why:' .. reason, -1) == 0 then redis.call('HDEL', KEYS[2], 'why:' .. reason) end

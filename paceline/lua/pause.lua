@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Put a submission back and pause its account, or its batch: nothing can work until a person acts.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 reason, 4 message for people, 5 'account' or 'batch', 6 token of the request this is about, or ''

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Put a submission back to planned because the provider surely did nothing; the attempt isn't counted.
 -- KEYS the way, 17 pace log
 -- ARGV 1 id, 2 generation, 3 reason, 4 '1' to hand the permit back (nothing was sent), 5 '1' if it was refused by 429,
@@ -10,7 +10,7 @@ local now = now_ms()
 local permit = redis.call('HGET', KEYS[1], 'permit')
 if ARGV[4] == '1' and permit then
   redis.call('ZREM', KEYS[17], permit)
-  redis.call('HINCRBY', KEYS[2], 'req:add', -1)
+  redis.call('HINCRBY', KEYS[2], 'req:' .. (redis.call('HGET', KEYS[1], 'class') or 'add'), -1)
 end
 if ARGV[5] == '1' then redis.call('HINCRBY', KEYS[2], 'rejected_429', 1) end
 redis.call('HINCRBY', KEYS[1], 'attempt', -1)

@@ -1,14 +1,29 @@
---! with clock pace
+--! with clock pace circuit
 -- Release the next planned submissions of an account: no more than permits are free, fairly between its batches.
 --
--- Batches of higher priority go first; among equals each release costs one unit of a batch's fair share.
--- KEYS 1 account hash, 2 feed zset, 3 released zset, 4 pace log, 5 pace state
+-- Batches of higher priority go first; among equals each release costs one unit of a batch's fair share. A batch is sent
+-- by one of two classes, see class_of(); where one has no room, the batches of the other are still served.
+-- KEYS 1 account hash, 2 feed zset, 3 released zset, 4 and 5 pace log and state (add), 6 and 7 the same (wait)
 -- ARGV 1 most released at once, 2 ms after which a release is taken for lost, 3 template of a planned key,
---      4 template of a batch key, 5… pace (limit, window ms, durable, host, boot clock ms)
+--      4 template of a batch key, 5… pace of add (limit, window ms, durable, host, boot clock ms), 10… pace of wait
 -- RETURNS {ms until it is worth coming again or -1 if nothing is left to feed, submission id …}
 local now = now_ms()
-local p = pace_args(KEYS[4], KEYS[5], 5)
 if redis.call('HEXISTS', KEYS[1], 'paused') == 1 then return { -1 } end
+
+local function share_of(batch)
+  local priority = tonumber(redis.call('HGET', string.format(ARGV[4], batch), 'priority') or '0')
+  return priority, 'share:' .. string.format('%.0f', priority)
+end
+
+-- The class that a batch is sent by: `wait` where it waits for the end of its runs in the call that starts them. `auto`
+-- waits if the whole batch may go at once. The same rule as in steps/submitting.py.
+local function class_of(batch)
+  local row = redis.call('HMGET', string.format(ARGV[4], batch), 'choice:wait', 'listed', 'total')
+  if not row[1] or row[1] == '' or row[1] == '0' then return 'add' end
+  if row[1] ~= 'auto' then return 'wait' end
+  return row[2] == '1' and tonumber(row[3] or '0') <= tonumber(ARGV[10]) and 'wait' or 'add'
+end
+
 local lost = redis.call('ZRANGE', KEYS[3], '-inf', now, 'BYSCORE')
 for _, id in ipairs(redis.call('ZRANGE', KEYS[3], now + 2 * tonumber(ARGV[2]), '+inf', 'BYSCORE')) do
   lost[#lost + 1] = id  -- from before the clock was set back
@@ -19,38 +34,71 @@ for _, id in ipairs(lost) do
   local batch = string.match(id, '^(.*)%-')
   redis.call('ZADD', string.format(ARGV[3], batch), tonumber(string.match(id, '(%d+)$')), id)
   if redis.call('HEXISTS', string.format(ARGV[4], batch), 'paused') == 0 then
-    local priority = tonumber(redis.call('HGET', string.format(ARGV[4], batch), 'priority') or '0')
-    local present = tonumber(redis.call('HGET', KEYS[1], 'share:' .. string.format('%.0f', priority)) or '0')
+    local priority, share = share_of(batch)
+    local present = tonumber(redis.call('HGET', KEYS[1], share) or '0')
     redis.call('ZADD', KEYS[2], 'NX', present - priority * 1e9, batch)
   end
 end
-local free, wait = pace_free(p, now)
-local waiting = redis.call('ZCARD', KEYS[3])
-local room = math.min(free, tonumber(ARGV[1])) - waiting
+
+local classes, room, wait = {}, {}, {}
+local function look(class)
+  if room[class] then return end
+  local at = class == 'wait' and 6 or 4
+  local free
+  free, wait[class] = pace_free(pace_args(KEYS[at], KEYS[at + 1], class == 'wait' and 10 or 5), now)
+  room[class] = math.min(free, tonumber(ARGV[1]))
+end
+local function class(batch)
+  if not classes[batch] then
+    classes[batch] = class_of(batch)
+    look(classes[batch])
+  end
+  return classes[batch]
+end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+  local of = class(string.match(id, '^(.*)%-'))
+  room[of] = room[of] - 1
+end
+
+local down, trial = circuit_wait(KEYS[1], '', now)
+local most = down > 0 and 0 or trial and 1 - redis.call('ZCARD', KEYS[3]) or 1e9
 local out = { 0 }
-while #out <= room do
-  local head = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+local passed = 0  -- batches at the head whose class has no room now
+while #out <= most do
+  local head = redis.call('ZRANGE', KEYS[2], passed, passed, 'WITHSCORES')
   if #head == 0 then break end
   local batch = head[1]
-  local next = redis.call('ZPOPMIN', string.format(ARGV[3], batch))
-  if #next == 0 then
-    redis.call('ZREM', KEYS[2], batch)
+  local of = class(batch)
+  if room[of] < 1 then
+    passed = passed + 1
   else
-    redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), next[1])
-    redis.call('ZINCRBY', KEYS[2], 1, batch)
-    local priority = tonumber(redis.call('HGET', string.format(ARGV[4], batch), 'priority') or '0')
-    redis.call('HSET', KEYS[1], 'share:' .. string.format('%.0f', priority), tonumber(head[2]) + 1 + priority * 1e9)
-    out[#out + 1] = next[1]
+    local next = redis.call('ZPOPMIN', string.format(ARGV[3], batch))
+    if #next == 0 then
+      redis.call('ZREM', KEYS[2], batch)
+    else
+      redis.call('ZADD', KEYS[3], now + tonumber(ARGV[2]), next[1])
+      redis.call('ZINCRBY', KEYS[2], 1, batch)
+      local priority, share = share_of(batch)
+      local present = tonumber(redis.call('HGET', KEYS[1], share) or '0')
+      redis.call('HSET', KEYS[1], share, math.max(present, tonumber(head[2]) + 1 + priority * 1e9))
+      room[of] = room[of] - 1
+      out[#out + 1] = next[1]
+      passed = 0
+    end
   end
 end
 -- Batches whose last submission was just released leave the feed now, so that an idle account has no chain.
-local head = redis.call('ZRANGE', KEYS[2], 0, 0)
-while #head > 0 and redis.call('ZCARD', string.format(ARGV[3], head[1])) == 0 do
-  redis.call('ZREM', KEYS[2], head[1])
-  head = redis.call('ZRANGE', KEYS[2], 0, 0)
+local soonest
+for _, batch in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if redis.call('ZCARD', string.format(ARGV[3], batch)) == 0 then
+    redis.call('ZREM', KEYS[2], batch)
+  else
+    local ms = wait[class(batch)]
+    if not soonest or ms < soonest then soonest = ms end
+  end
 end
-if #head > 0 then
-  out[1] = wait > 0 and wait or 1
+if soonest then
+  out[1] = math.max(down, soonest, 1)
 elseif redis.call('ZCARD', KEYS[3]) > 0 then
   out[1] = tonumber(ARGV[2])
 else

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Register a submission whose record is at every sink, as exported: for a ledger that is rebuilt.
 -- KEYS the way, 17 files string
 -- ARGV 1 submission id, 2 '', 3 number of files, 4 bytes, 5 files (compressed), 6 manifest offset after it,
@@ -19,6 +19,7 @@ for name, at in pairs({ total = false, files = 3, bytes = 4, ['n:exported'] = fa
                         ['files:' .. ARGV[8]] = 3, ['req:add'] = 10 }) do
   redis.call('HINCRBY', KEYS[2], name, at and ARGV[at] or 1)
 end
+judged(ARGV[8], ARGV[9], 1)
 if ARGV[8] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[9], 1) end
 if ARGV[15] ~= '' then redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[15]) end
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])

@@ -4,11 +4,15 @@
 -- ARGV 1 account, 2 batch to feed again or '', 3 the reason it must be paused for ('' = any)
 -- RETURNS {1 if it was paused, ms until the feed chain wants a message or -1}
 local why = redis.call('HGET', KEYS[1], 'paused')
-if not why or (ARGV[3] ~= '' and why ~= ARGV[3]) then return { 0, -1 } end
+if not why or (why == 'cancelled' and ARGV[3] ~= why) or (ARGV[3] ~= '' and why ~= ARGV[3]) then return { 0, -1 } end
 redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms')
 if why == 'ledger_restarted' then
   -- A person says that this server's data are complete.
   redis.call('HSET', KEYS[1], 'sure', string.sub(server_facts() or '', 1, 12))
+end
+if why == 'too_many_failures' then  -- a person lets those pass: only what fails from now on counts
+  local judged = redis.call('HMGET', KEYS[1], 'judged:failed', 'judged:succeeded')
+  redis.call('HSET', KEYS[1], 'passed:failed', judged[1] or '0', 'passed:succeeded', judged[2] or '0')
 end
 if ARGV[2] ~= '' then
   local priority = tonumber(redis.call('HGET', KEYS[1], 'priority') or '0')

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Send a submission whose run failed once more: by a person's word, or by policy before it is exported. It is paid for
 -- again; the earlier runs stay on record.
 -- KEYS the way
@@ -8,9 +8,10 @@ local from, why = fence({ 'finished', 'exported' })
 if not from then return { why } end
 local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'credits', 'past', 'past_credits')
 -- A run that was given up at the time limit may still end: it is collected, not paid for again.
-if row[1] ~= 'failed' or row[2] == 'timed_out' then return { 'lost' } end
+local again = row[1] == 'failed' or (row[1] == 'cancelled' and row[2] == 'cancelled')
+if not again or row[2] == 'timed_out' or row[2] == 'split' then return { 'lost' } end
 local now = now_ms()
-reopen(row[1], row[2])
+reopen(from, row[1], row[2])
 if row[3] then redis.call('HSET', KEYS[1], 'past', row[5] and row[5] .. ' ' .. row[3] or row[3]) end
 if row[4] then redis.call('HINCRBYFLOAT', KEYS[1], 'past_credits', row[4]) end
 redis.call('HDEL', KEYS[1], 'run_id', 'run_url', 'submitted_ms', 'credits', 'looks', 'look_ms', 'doubt_ms')

@@ -1,4 +1,4 @@
---! with clock chains ledger
+--! with clock chains circuit ledger
 -- Record that a POST was begun and its outcome isn't known; only reconcile leads out of here.
 -- KEYS the way
 -- ARGV 1 id, 2 generation, 3 reason, 4 ms until the first look, 5 token of the request this is about, or ''

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from paceline.providers.http import Http
 from paceline.providers.kindo_body import INPUT, REFERENCE, Body, Forms
 from paceline.providers.kindo_kind import CAPABILITIES, RATES, UUID
 from paceline.providers.kinds import Opening
+
+log = logging.getLogger(__name__)
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
@@ -117,18 +120,26 @@ class Kindo:
         return Accepted(RunView(run.run_id, None, clean(run.status or ""), None), body.digests)
 
     def ask(self, agent: str, run_ids: Sequence[str]) -> Mapping[str, RunView]:
-        """Ask after runs, with a request for each; see `Provider.ask`."""
+        """Ask after runs, with a request for each; see `Provider.ask`. Runs of other agents are left out."""
         found = {}
         for number, run_id in enumerate(run_ids):
             if number:
                 self._before_further_request(EndpointClass.GET)
-            run = self.get(agent, run_id)
-            if run is not None:
-                found[run_id] = run
+            run = self._look_up(run_id)
+            if run is not None and not _is_agents(run, agent):
+                log.error("kindo.foreign_run", extra={"agent": agent, "run_id": run_id})
+            elif run is not None:
+                found[run_id] = _view(run, run_id)
         return found
 
     def get(self, agent: str, run_id: str) -> RunView | None:
         """Look one run up; None if the service says that it has no such run, or that it isn't ours (the same 404)."""
+        run = self._look_up(run_id)
+        if run is not None and not _is_agents(run, agent):
+            raise Unavailable(f"run {clean(run_id)} is one of another agent")
+        return None if run is None else _view(run, run_id)
+
+    def _look_up(self, run_id: str) -> _Run | None:
         answer = self._http.get(f"/v1/runs/{quote(run_id, safe='')}")
         if answer.status == 404:
             _check_spoken(answer)
@@ -136,9 +147,7 @@ class Kindo:
         run = _read(_Run, answer.value)
         if run.run_id.lower() != run_id.lower():
             raise Unavailable("the provider answered with another run")
-        if not _is_agents(run, agent):
-            raise Unavailable(f"run {clean(run_id)} is one of another agent")
-        return _view(run, run_id)
+        return run
 
     def find(self, agent: str, external_ids: Sequence[str]) -> Sequence[RunView]:
         """Refuse: the API has neither a list of runs nor ids of ours."""

@@ -7,18 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from paceline.chains import Chains
+from paceline.circuit import Circuit
 from paceline.clocks import boottime
 from paceline.delays import upload_deadline_s
 from paceline.errors import ConfigError
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter
-from paceline.model import EndpointClass, Rate
+from paceline.model import Choice, EndpointClass, Rate, Submission
 from paceline.providers.base import Provider
 from paceline.results import Results
 from paceline.sinks.base import Sink
 from paceline.spool import Spool
 from paceline.views import Views
+
+WAIT_LONGEST_S = 120.0
+"""The longest time that any provider waits for a run in the call that starts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Context:
     ledger: Ledger
     chains: Chains
     limiter: Limiter
+    circuit: Circuit
     views: Views
     results: Results
     accounts: Mapping[str, Account]
@@ -85,6 +90,11 @@ class Context:
     worker: str = "worker"
     elapsed: Callable[[], float] = boottime
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("paceline"))
+
+    def lease_s(self, item: Submission) -> float:
+        """Return after how long a request for a submission, begun now or before, has surely ended."""
+        waits = self.views.batch(item.batch).choices.get(Choice.WAIT, "0") != "0"
+        return self.waits.lease_s(item.size_bytes) + (WAIT_LONGEST_S if waits else 0.0)
 
     def account(self, name: str) -> Account:
         """Return an account of this process. Raises `ConfigError`."""

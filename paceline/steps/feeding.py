@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from paceline.errors import ProviderError, Unavailable
 from paceline.model import EndpointClass, Follow, Rate, Step
-from paceline.steps.context import Context
+from paceline.steps.context import Account, Context
 
 UPLOAD_BOUND_S = 0.5
 """How soon to look again while the uploads are behind the permits."""
@@ -14,12 +15,42 @@ def feed(context: Context, account_name: str) -> tuple[list[Follow], float | Non
     account = context.account(account_name)
     rate = account.rates[EndpointClass.ADD]
     waits = context.waits
-    released = context.ledger.release(account_name, rate, window=waits.feed_window, lease_s=waits.release_lease_s)
+    standing = context.circuit.ask(account_name)
+    if standing.wait_s > 0:
+        return [], standing.wait_s
+    if standing.open:
+        wait_s = _question(context, account)
+        if wait_s > 0:
+            return [], wait_s
+    released = context.ledger.release(
+        account_name, account.rates, window=waits.feed_window, lease_s=waits.release_lease_s
+    )
     follows = [Follow(Step.SUBMIT, submission) for submission in released.submissions]
     if released.again_s is None:
         return follows, None
     least_s = spacing_s(rate) if released.submissions or released.again_s > 0.01 else UPLOAD_BOUND_S
     return follows, min(max(released.again_s, least_s), waits.chain_lease_s)
+
+
+def _question(context: Context, account: Account) -> float:
+    """Ask a provider that was down after an agent, which costs nothing; return the seconds to wait, 0 if it answers."""
+    agent = context.views.some_agent(account.name)
+    if agent is None:
+        return 0.0
+    wait_s = context.limiter.take(account.name, EndpointClass.GET, account.rates[EndpointClass.GET])
+    if wait_s > 0:
+        return wait_s
+    try:
+        account.provider.describe_agent(agent)
+    except Unavailable as error:
+        wait_s = context.circuit.failed(account.name, str(error))
+        context.log.warning("circuit.open", extra={"account": account.name, "seconds": wait_s})
+        return max(wait_s, 0.1)
+    except ProviderError:
+        pass  # it answers, and what it says about the agent is for the requests that need it
+    context.circuit.answered(account.name)
+    context.log.warning("circuit.trying", extra={"account": account.name})
+    return 0.0
 
 
 def spacing_s(rate: Rate) -> float:

@@ -9,8 +9,11 @@ from redis.exceptions import RedisError
 
 from paceline.model import ErrorNote, Follow, Outcome, RunView, batch_of
 from paceline.records import build_record
-from paceline.replies import DueRun, Ending, Moved
+from paceline.replies import DueRun, Ending, Lost, Moved
 from paceline.steps.context import Context
+
+CANCELLED_BY_US = "deleted"
+"""What stands as a run's status that was ended at the provider on a person's word."""
 
 CHUNK = 50
 """So many at a time: the first are on their way to the sinks while the last are still being kept."""
@@ -40,6 +43,13 @@ def _finish_or_split(context: Context, ended: Sequence[tuple[DueRun, RunView]], 
 
 
 def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Follow]:
+    # First what was paid for, then the word that it is there: a crash in between only repeats this step.
+    endings = keep(context, ended, finished_ms)
+    return reported(context, endings, context.ledger.finish(endings)) if endings else []
+
+
+def keep(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Ending]:
+    """Put what ended runs returned into the results backend; return how they ended, to be recorded."""
     items = context.views.with_files([run.submission for run, _ in ended])
     batches = {batch: context.views.batch(batch) for batch in {batch_of(item) for item in items}}
     records, endings = {}, []
@@ -60,12 +70,15 @@ def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], fin
         )
         records[run.submission] = build_record(batches[item.batch], after, files, view.data)
         endings.append(end)
-    if not endings:
-        return []
-    # First what was paid for, then the word that it is there: a crash in between only repeats this step.
-    context.results.put(records)
+    if records:
+        context.results.put(records)
+    return endings
+
+
+def reported(context: Context, endings: Sequence[Ending], moves: Sequence[Moved | Lost]) -> list[Follow]:
+    """Log the endings that count and return the exports to wake."""
     follows = []
-    for end, moved in zip(endings, context.ledger.finish(endings), strict=True):
+    for end, moved in zip(endings, moves, strict=True):
         if isinstance(moved, Moved) and moved.follow:
             follows.append(moved.follow)
             facts = {"submission": end.submission, "outcome": end.outcome.value, "reason": end.reason}
@@ -84,6 +97,8 @@ def _reason(run: DueRun, view: RunView) -> tuple[str, ErrorNote | None]:
     match view.outcome:
         case Outcome.SUCCEEDED:
             return "completed", None
+        case Outcome.CANCELLED if view.raw_status == CANCELLED_BY_US:
+            return "cancelled", None
         case Outcome.CANCELLED:
             return "cancelled_at_provider", None
         case _ if view.raw_status and view.error_message is not None:

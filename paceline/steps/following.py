@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from paceline.delays import next_poll_s, tick_s
+from paceline.delays import list_sweep_s, next_poll_s, single_sweep_s, tick_s
 from paceline.errors import AccessDenied, AnswerTooLarge, Blocked, ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
 from paceline.replies import Due, DueRun
@@ -38,6 +38,9 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     for _ in range(CALLS_PER_TURN):
         if context.elapsed() - began_at > TURN_S:
             return follows, 0.0
+        standing = context.circuit.ask(account_name)
+        if standing.wait_s > 0:
+            return follows, standing.wait_s
         taken_at = context.elapsed()
         due = _take(context, account, agent, most)
         if not due.runs:
@@ -60,6 +63,8 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
                 again_s = _put_off(context, account_name, agent, due, 0.0)
                 continue
             return follows, _failed(context, account, agent, due, None)
+        if standing.open or standing.failures:
+            follows += context.circuit.answered(account_name)
         done, again_s = _settle(context, account, agent, due, found, taken_at)
         follows += done
         if again_s is None or again_s > 0:
@@ -73,6 +78,13 @@ def _most(account: Account) -> int:
 
 def _endpoint(account: Account) -> EndpointClass:
     return EndpointClass.LIST if account.provider.capabilities.asks_after_many else EndpointClass.GET
+
+
+def _sweep_s(account: Account, due: Due) -> float:
+    """Return how long a sweep of all runs in flight may take."""
+    if account.provider.capabilities.asks_after_many:
+        return list_sweep_s(math.ceil(due.in_flight / _most(account)))
+    return single_sweep_s(due.in_flight, account.rates[EndpointClass.GET])
 
 
 def _take(context: Context, account: Account, agent: str, most: int) -> Due:
@@ -98,20 +110,23 @@ def _settle(
     """Finish what has ended and put the rest off. A run whose step fails is asked after again when its lease ends."""
     ended: list[tuple[DueRun, RunView]] = []
     snoozed: dict[str, float] = {}
-    calls = math.ceil(due.in_flight / _most(account))
+    lists = account.provider.capabilities.asks_after_many > 0
+    sweep_s = _sweep_s(account, due)
     closer_looks = 0
     for run in due.runs:
         view = _ours(context, run, found.get(run.run_id))
-        if view is None and run.age_s > context.waits.not_found_grace_s and closer_looks < CLOSER_LOOKS:
+        if lists and view is None and run.age_s > context.waits.not_found_grace_s and closer_looks < CLOSER_LOOKS:
             closer_looks += 1
             view = _ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
-            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, calls)
+            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s)
             continue
         ended.append((run, ending))
     follows = finish(context, ended, round(due.now_s * 1000))
-    gap_s = tick_s(due.starts_per_s, due.in_flight)
+    gap_s = (
+        tick_s(due.starts_per_s, due.in_flight) if lists else 0.0
+    )  # a question about one run gains nothing by waiting
     earliest = context.ledger.snooze(account.name, agent, snoozed, not_before_s=due.now_s + gap_s)
     if earliest is None:
         return follows, None
@@ -174,6 +189,8 @@ def _failed(context: Context, account: Account, agent: str, due: Due, error: Pro
             )
         case Blocked():
             wait_s = 30.0
+        case Unavailable() if not isinstance(error, AnswerTooLarge):
+            wait_s = max(context.circuit.failed(account.name, str(error)), 5.0)
         case _:
             wait_s = 5.0
     context.log.warning(

@@ -10,11 +10,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from paceline.delays import reconcile_times_s
-from paceline.errors import ProviderError, Throttled
+from paceline.errors import ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
 from paceline.replies import Duplicate, Moved
 from paceline.steps.context import Account, Context
 from paceline.steps.verdicts import remembered
+
+AT_ONCE = 50
+"""Submissions looked at in one turn where nothing is asked."""
+
+ATTEMPTS_MOST = 3
+"""After so many attempts with a lost answer, `on_uncertain` doesn't send a submission again: each may be paid for."""
 
 LOOKS_NEEDED = 2
 APART_S = 1.0
@@ -26,7 +32,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     account_name, agent = split_agent_key(key)
     account = context.account(account_name)
     most = account.provider.capabilities.finds_many
-    ids = context.views.uncertain_due(account_name, agent, max(most - 1, 1))
+    ids = context.views.uncertain_due(account_name, agent, max(most - 1, 1) if most else AT_ONCE)
     found_items = [context.views.find_submission(item) for item in ids]
     items = [item for item in found_items if item is not None and item.state is State.UNCERTAIN]
     follows: list[Follow] = []
@@ -36,16 +42,53 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
             follows += known
             items.remove(item)
     if items and most == 0:
-        follows += _hold(context, items, "no_way_to_know")
+        follows += _unasked(context, account, items)
     elif items:
+        standing = context.circuit.ask(account_name)
+        if standing.wait_s > 0:
+            return follows, standing.wait_s
         wait_s = context.limiter.take(account_name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return follows, wait_s
         found, wait = _look(context, account, agent, items)
         follows += found
+        if wait is None and (standing.open or standing.failures):
+            follows += context.circuit.answered(account_name)
         if wait is not None:
             return follows, wait
     return follows, context.views.next_uncertain_s(account_name, agent)
+
+
+def _unasked(context: Context, account: Account, items: Sequence[Submission]) -> list[Follow]:
+    """Hold what nobody can be asked about; where the account is set so, send it again once it has settled.
+
+    A submission that this ledger didn't see begin is held in any case: a ledger rebuilt after a loss doubts everything,
+    and would pay for all of it again. So is one whose answers are lost time and again.
+    """
+    follows: list[Follow] = []
+    for item in items:
+        if not account.resubmits or not 0 < item.attempt < ATTEMPTS_MOST:
+            follows += _hold(context, [item], "no_way_to_know")
+            continue
+        now_ms = context.views.now_ms()
+        left_s = context.waits.settle_s - (now_ms - (item.doubt_ms or now_ms)) / 1000
+        # Where another Redis has taken over, this look begins the settling anew, and what follows is lost.
+        context.ledger.absent(
+            item.id,
+            item.generation,
+            counts=False,
+            needed=LOOKS_NEEDED,
+            next_look_s=max(left_s, APART_S),
+            apart_s=APART_S,
+            lease_s=context.lease_s(item),
+        )
+        if left_s > 0:
+            continue
+        moved = context.ledger.resubmit(item.id, item.generation, reason="on_uncertain")
+        if isinstance(moved, Moved):
+            context.log.warning("submission.resubmitted", extra={"submission": item.id, "attempt": item.attempt})
+            follows += [moved.follow] if moved.follow else []
+    return follows
 
 
 def _look(
@@ -62,6 +105,8 @@ def _look(
         if isinstance(error, Throttled):
             rate = account.rates[EndpointClass.LIST]
             context.limiter.close(account.name, EndpointClass.LIST, rate, seconds=error.retry_after_s, why="throttled")
+        elif isinstance(error, Unavailable):
+            context.circuit.failed(account.name, str(error))
         return _hold_old(context, items), 5.0
     by_external: Mapping[str, list[RunView]] = _by_external(runs)
     trusted = control is None or control in by_external
@@ -108,7 +153,7 @@ def _missed(context: Context, item: Submission, trusted: bool, asked_ms: int) ->
         needed=LOOKS_NEEDED,
         next_look_s=next_look_s(age_s, context.waits.settle_s),
         apart_s=APART_S,
-        lease_s=context.waits.lease_s(item.size_bytes),
+        lease_s=context.lease_s(item),
     )
     if isinstance(moved, Moved):
         context.log.warning("submission.absent", extra={"submission": item.id})
@@ -153,4 +198,5 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
                 facts = {"submission": item, "run_id": run.run_id, "credits": run.credits}
                 context.log.error("audit.extra_run", extra=facts)
     shown = {run.run_id for hits in by_external.values() for run in hits}
-    return len({run for runs in known.values() for run in runs} - shown)
+    expected = context.views.run_ids(submissions, deleted=False)
+    return len({run for runs in expected.values() for run in runs} - shown)

@@ -23,14 +23,20 @@ from paceline.errors import (
     Throttled,
 )
 from paceline.files import SourceRoot
+from paceline.ledger import STARTING
 from paceline.lifecycle import Verb
-from paceline.model import Choice, EndpointClass, ErrorNote, Follow, PlannedFile, State, Submission, batch_of
+from paceline.model import Choice, EndpointClass, ErrorNote, Follow, PlannedFile, RunView, State, Submission, batch_of
 from paceline.providers.base import SubmitRequest, Upload
-from paceline.replies import Begun, Lost, Moved
+from paceline.replies import Begun, DueRun, Lost, Moved
 from paceline.spool import Request, Verdict, fingerprint
 from paceline.steps.context import Account, Context
+from paceline.steps.finishing import finish
+from paceline.steps.following import decide
 from paceline.steps.verdicts import accept, keep, record, remembered
 from paceline.views import BatchView
+
+AUTO_WAIT_S = 60
+"""How long `auto` waits for the end of a run: it has an upload thread for itself meanwhile."""
 
 
 def submit(context: Context, submission_id: str) -> list[Follow]:
@@ -74,8 +80,9 @@ def _remembered(context: Context, item: Submission, account: Account) -> list[Fo
     if latest is None or latest.generation <= item.begun_generation:
         return None
     # What else was sent meanwhile is forgotten too, so the pace begins anew.
-    rate = account.rates[EndpointClass.ADD]
-    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=rate.window_s, why="rollback")
+    for endpoint in STARTING:
+        rate = account.rates[endpoint]
+        context.limiter.close(account.name, endpoint, rate, seconds=rate.window_s, why="rollback")
     return remembered(context, item)
 
 
@@ -99,9 +106,10 @@ def _begin(
     root: SourceRoot,
     files: tuple[PlannedFile, ...],
 ) -> list[Follow]:
-    rate = account.rates[EndpointClass.ADD]
+    endpoint, wait_s = way_of(batch, account)
+    rate = account.rates[endpoint]
     waits = context.waits
-    deadline_s, lease_s = waits.deadline_s(item.size_bytes), waits.lease_s(item.size_bytes)
+    deadline_s, lease_s = waits.deadline_s(item.size_bytes), waits.lease_s(item.size_bytes) + wait_s
     token = secrets.token_hex(4)
     asked_at = context.elapsed()  # before the script: the permit is younger than we think, never older
     try:
@@ -113,11 +121,12 @@ def _begin(
             lease_s=lease_s,
             token=token,
             can_ask=account.provider.capabilities.finds_many > 0,
+            endpoint=endpoint,
         )
     except RedisError as error:
         # The intent may stand; then it is ours by its token, and nobody has sent anything.
         unsent = Request(item.id, item.generation + 1, item.attempt + 1, token)
-        keep(context, Verdict(unsent, Verb.PUT_BACK, {"reason": "not_sent", "unused": True}), error)
+        keep(context, Verdict(unsent, Verb.PUT_BACK, _unused("not_sent", endpoint)), error)
         raise
     if not isinstance(begun, Begun):
         follow = getattr(begun, "follow", None)
@@ -127,7 +136,7 @@ def _begin(
         context.spool.begun(request)
     except SinkError as error:
         _no_spool(context, account, item.id, error)
-        return record(context, Verdict(request, Verb.PUT_BACK, {"reason": "spool_unwritable", "unused": True}))
+        return record(context, Verdict(request, Verb.PUT_BACK, _unused("spool_unwritable", endpoint)))
     post = SubmitRequest(
         agent=batch.agent,
         external_id=item.external_id,
@@ -137,23 +146,53 @@ def _begin(
         due=datetime.fromisoformat(batch.choices[Choice.DUE]) if batch.choices.get(Choice.DUE) else None,
         inputs=batch.spec.inputs,
         settled=batch.settled,
+        wait_s=wait_s,
     )
     try:
         accepted = account.provider.submit(post)
     except (ProviderError, FileProblem) as error:
-        return _refused(context, account, request, error)
+        return _refused(context, account, request, error, endpoint)
     except Exception:
         # A defect of ours, at a moment when bytes may have left: the one safe thing to know is that we don't know.
         context.log.exception("submission.defect", extra={"submission": item.id})
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
-    return accept(context, request, accepted.run, accepted.digests)
+    follows = accept(context, request, accepted.run, accepted.digests)
+    return follows + _finish_at_once(context, request, accepted.run) if accepted.run.outcome else follows
+
+
+def way_of(batch: BatchView, account: Account) -> tuple[EndpointClass, int]:
+    """Tell how a batch's submissions are sent: the class of the request, and the seconds to wait for a run's end in it.
+
+    `auto` waits if the whole batch may go at once: then the end is known when it comes, and not at the next question.
+    For more submissions the class's low limit would cost more than that. The same rule as in `lua/release.lua`.
+    """
+    choice = batch.choices.get(Choice.WAIT, "0")
+    if choice == "auto":
+        at_once = batch.listed and batch.total <= account.rates[EndpointClass.WAIT].limit
+        choice = str(AUTO_WAIT_S) if at_once else "0"
+    wait_s = min(int(choice), account.provider.capabilities.waits_s)
+    return (EndpointClass.WAIT, wait_s) if wait_s else (EndpointClass.ADD, 0)
+
+
+def _finish_at_once(context: Context, request: Request, run: RunView) -> list[Follow]:
+    """Finish a run whose end came with the answer; whatever goes wrong here, polling makes good."""
+    try:
+        item = context.views.find_submission(request.submission)
+        if item is None or item.state is not State.RUNNING or item.run_id != run.run_id:
+            return []
+        due = DueRun(item.id, run.run_id, item.generation, 0.0)
+        ending = decide(due, run, context.waits)
+        return finish(context, [(due, ending)], context.views.now_ms()) if ending else []
+    except RedisError as error:
+        context.log.warning("submission.not_finished", extra={"submission": request.submission, "error": str(error)})
+        return []
 
 
 def _no_spool(context: Context, account: Account, submission: str, error: SinkError) -> list[Follow]:
     """Send nothing that this machine can't note first."""
     context.log.error("spool.failed", extra={"submission": submission, "problem": str(error)})
-    rate = account.rates[EndpointClass.ADD]
-    context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=None, why="spool")
+    for endpoint in STARTING:
+        context.limiter.close(account.name, endpoint, account.rates[endpoint], seconds=None, why="spool")
     context.ledger.trouble(batch_of(submission), f"worker {context.worker}: {error}")
     return []
 
@@ -167,43 +206,59 @@ def _gate(context: Context, asked_at: float, life_s: float) -> Callable[[], None
     return check
 
 
-def _refused(context: Context, account: Account, request: Request, error: ProviderError | FileProblem) -> list[Follow]:
+def _unused(reason: str, endpoint: EndpointClass) -> dict[str, Any]:
+    """Return the facts of a submission that is put back with its permit."""
+    return {"reason": reason, "unused": True, "endpoint": endpoint.value}
+
+
+def _refused(
+    context: Context, account: Account, request: Request, error: ProviderError | FileProblem, endpoint: EndpointClass
+) -> list[Follow]:
     """Turn what went wrong into the one verb that DESIGN §4 names for it."""
     facts = {"submission": request.submission, "attempt": request.attempt, "error": type(error).__name__}
     context.log.warning("submission.not_accepted", extra={**facts, "status": getattr(error, "http_status", None)})
-    verdict = _verdict(request, error)
+    verdict = _verdict(request, error, endpoint)
     try:
-        _slow_down(context, account, request, error)
+        _slow_down(context, account, request, error, endpoint)
     except RedisError as problem:
         keep(context, verdict, problem)
         return []
     return record(context, verdict)
 
 
-def _slow_down(context: Context, account: Account, request: Request, error: ProviderError | FileProblem) -> None:
+def _slow_down(
+    context: Context, account: Account, request: Request, error: ProviderError | FileProblem, endpoint: EndpointClass
+) -> None:
     """Do what the whole account has to do about it, before the submission can be sent again."""
-    rate = account.rates[EndpointClass.ADD]
+    rate = account.rates[endpoint]
+    name, submission = account.name, request.submission
     match error:
         case PermitExpired():
             message = f"{error}; if this stays so, set a longer PACELINE_PERMIT_LIFE_SECONDS"
-            context.ledger.trouble(batch_of(request.submission), message)
+            context.ledger.trouble(batch_of(submission), message)
         case NotSent():
-            context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=None, why="unreachable")
+            context.circuit.failed(name, str(error), submission=submission, surely=True)
+        case Ambiguous() if error.http_status is None or error.http_status == 408 or error.http_status >= 500:
+            context.circuit.failed(name, str(error), submission=submission)
         case Throttled(retry_after_s=seconds):
-            context.limiter.close(account.name, EndpointClass.ADD, rate, seconds=seconds, why="throttled")
+            context.limiter.close(name, endpoint, rate, seconds=seconds, why="throttled")
+            context.circuit.answered(name, submission=True)
+        case Refused():
+            context.circuit.answered(name, submission=True)
         case Blocked():
-            context.log.error("account.paused", extra={"account": account.name, "reason": error.reason})
+            context.circuit.answered(name, submission=True)
+            context.log.error("account.paused", extra={"account": name, "reason": error.reason})
 
 
-def _verdict(request: Request, error: ProviderError | FileProblem) -> Verdict:
+def _verdict(request: Request, error: ProviderError | FileProblem, endpoint: EndpointClass) -> Verdict:
     verb, facts = Verb.PUT_BACK, dict[str, Any]()
     match error:
         case PermitExpired():
-            facts = {"reason": "permit_expired", "unused": True}
+            facts = _unused("permit_expired", endpoint)
         case NotSent():
-            facts = {"reason": "not_sent", "unused": True}
+            facts = _unused("not_sent", endpoint)
         case Throttled():
-            facts = {"reason": "throttled", "unused": False, "throttled": True}
+            facts = {"reason": "throttled", "unused": False, "throttled": True, "endpoint": endpoint.value}
         case Refused():
             note = ErrorNote("request", "submit", str(error), error.http_status)
             verb, facts = Verb.REJECT, {"reason": "rejected", "error": note.as_dict()}

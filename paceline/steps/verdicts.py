@@ -110,7 +110,7 @@ def remembered(context: Context, item: Submission) -> list[Follow] | None:
         context.log.error("ledger.rolled_back", extra={"submission": item.id, "generation": latest.generation})
         if accepted is not None and accepted.request == latest and latest.files == files:
             return _hand_in_again(context, accepted)
-        over_s = context.waits.lease_s(item.size_bytes)
+        over_s = context.lease_s(item)
         moved = context.ledger.doubt(
             item.id, item.generation, forgotten=latest.generation, attempt=latest.attempt, over_s=over_s
         )

@@ -54,7 +54,8 @@ def _check_one(
     had_ended: bool,
 ) -> None:
     ours = next((run for run in found if run.run_id == item.run_id), None)
-    if item.run_id is not None and ours is None and not lagging(item):
+    deleted = item.outcome is Outcome.CANCELLED and item.reason == "cancelled"
+    if item.run_id is not None and ours is None and not deleted and not lagging(item):
         findings.differs(
             Kind.RUN_MISSING, submission=item.id, expected=item.run_id, found=[run.run_id for run in found]
         )

@@ -63,6 +63,8 @@ class FakeProvider:
     after_accept: Callable[[SubmitRequest], None] | None = None
     on_read: Callable[[str], None] | None = None
     hidden: set[str] = field(default_factory=set)
+    deleted: list[str] = field(default_factory=list)
+    waited: list[int] = field(default_factory=list)
     outcome: Callable[[str], Outcome] = lambda _external: Outcome.SUCCEEDED
 
     def submit(self, request: SubmitRequest) -> Accepted:
@@ -70,6 +72,7 @@ class FakeProvider:
         request.gate()
         began_s = self.now()
         self.arrivals.append((began_s, request.external_id))
+        self.waited.append(request.wait_s)
         if self.on_submit:
             self.on_submit(request)
         self.passing.effect("provider.reads", lambda: None)
@@ -108,6 +111,7 @@ class FakeProvider:
 
     def describe_agent(self, agent: str) -> AgentInfo:
         """Know every agent."""
+        self._read("agent", 1)
         return AgentInfo(agent, f"Agent {agent}")
 
     def settle(self, agent: AgentInfo, inputs: Mapping[str, str]) -> Mapping[str, str]:
@@ -120,7 +124,10 @@ class FakeProvider:
 
     def delete(self, agent: str, run_id: str) -> None:
         """Delete a run."""
-        self.runs.pop(run_id, None)
+        self._read("delete", 1)
+        if self.runs.pop(run_id, None):
+            self.deleted.append(run_id)
+        self.passing.effect("provider.deleted", lambda: None)
 
     def _visible(self, run_id: str) -> bool:
         return run_id in self.runs and run_id not in self.hidden
@@ -131,7 +138,7 @@ class FakeProvider:
             self.on_read(what)
 
     def _view(self, run: FakeRun) -> RunView:
-        view = RunView(run.run_id, run.external_id, "running", None)
+        view = RunView(run.run_id, run.external_id, "running", None, data={"first": {"status": "success"}}, credits=0.5)
         if self.now() < run.ends_s:
             return view
         return replace(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from paceline.chains import Chains
+from paceline.circuit import Circuit
 from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
@@ -153,12 +154,16 @@ class World:
         scripts = SeamScripts(self.redis, seam)
         self.ledger = Ledger(cast("Redis", SeamRedis(self.redis, seam)), scripts, self.policy)
         self.views = VirtualViews(self.redis)
-        provider = cast("Provider", Through(self.provider, seam, "provider", ("submit", "ask", "get", "find")))
+        provider = cast(
+            "Provider",
+            Through(self.provider, seam, "provider", ("submit", "ask", "get", "find", "delete", "describe_agent")),
+        )
         sink = cast("Sink", Through(self.sink, seam, "sink", ("write", "commit")))
         self.context = Context(
             ledger=self.ledger,
             chains=Chains(scripts),
             limiter=Limiter(self.redis, scripts, self.policy),
+            circuit=Circuit(self.redis, scripts),
             views=self.views,
             results=cast("Results", Through(self.results, seam, "results", ("put",))),
             accounts={"fake": Account("fake", provider, self.provider.rates)},
@@ -190,7 +195,15 @@ class World:
         """Delete every queue."""
         self._queue.clear()
 
-    def plan(self, submissions: int, *, name: str = "batch", files: int = 3, priority: int = 0) -> str:
+    def plan(
+        self,
+        submissions: int,
+        *,
+        name: str = "batch",
+        files: int = 3,
+        priority: int = 0,
+        choices: Mapping[str, str] | None = None,
+    ) -> str:
         """Plan a batch of so many submissions, completely."""
         spec = BatchSpec(
             source="/files",
@@ -201,6 +214,7 @@ class World:
             files_per_run=files,
             name=name,
             priority=priority,
+            choices=choices or {},
         )
         batch = spec.batch_id()
         self.ledger.open_batch(spec, manifest="/out/manifest.jsonl")

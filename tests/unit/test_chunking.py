@@ -219,3 +219,77 @@ def test_a_submission_of_no_files_cannot_be_asked_for() -> None:
 def paths_of(entry: PlannedSubmission | SkippedFile) -> list[str]:
     """Return the paths an entry of a plan stands for."""
     return [entry.path] if isinstance(entry, SkippedFile) else [file.path for file in entry.files]
+
+
+class Scales:
+    """Weighs a file as its size says, with bounds of its own; notes what is read."""
+
+    def __init__(self, *, tight: bool, empty_bytes: int = 7, broken: frozenset[str] = frozenset()) -> None:
+        self.empty_bytes = empty_bytes
+        self.read: list[str] = []
+        self._tight = tight
+        self._broken = broken
+
+    def at_most(self, file: SourceFile, name: str) -> int:
+        return (file.size_bytes if self._tight else 4 * file.size_bytes) + len(name)
+
+    def exactly(self, file: SourceFile, name: str) -> int | None:
+        self.read.append(file.path)
+        return None if file.path in self._broken else file.size_bytes + len(name)
+
+
+@given(listings(), limits, st.integers(1, 9), st.integers(0, 20))
+def test_bounds_save_reading_and_change_no_cut(
+    entries: list[SourceFile | SkippedFile], limit: SizeLimits, files_per_run: int, empty_bytes: int
+) -> None:
+    exact, bounded = (Scales(tight=tight, empty_bytes=empty_bytes) for tight in (True, False))
+    plan = list(chunk(entries, limit, files_per_run, scale=bounded))
+    assert plan == list(chunk(entries, limit, files_per_run, scale=exact))
+    for entry in plan:
+        if isinstance(entry, PlannedSubmission):
+            weight = empty_bytes + sum(file.size_bytes + len(file.upload_name) for file in entry.files)
+            assert limit.submission_bytes is None or weight <= limit.submission_bytes
+    own = [file.size_bytes + len(upload_name(file.path)) for file in entries if isinstance(file, SourceFile)]
+    most = limit.file_bytes
+    if limit.submission_bytes is not None:
+        most = min(most, limit.submission_bytes - empty_bytes)
+    refused = [one for one in plan if isinstance(one, SkippedFile) and one.reason is SkipReason.TOO_LARGE]
+    assert len(refused) == sum(weight > most for weight in own)
+
+
+@given(listings(), limits, st.integers(1, 9))
+def test_planning_by_weight_taken_up_behind_any_submission_gives_the_same_ones(
+    entries: list[SourceFile | SkippedFile], limit: SizeLimits, files_per_run: int
+) -> None:
+    plan = list(chunk(entries, limit, files_per_run, scale=Scales(tight=False)))
+    greatest: list[str] = []
+    for place, entry in enumerate(plan):
+        paths = [file.path for file in entry.files] if isinstance(entry, PlannedSubmission) else [entry.path]
+        greatest = max([greatest, *[path.split("/") for path in paths]])
+        if isinstance(entry, PlannedSubmission):
+            rest = [one for one in entries if one.path.split("/") > greatest]
+            again = chunk(rest, limit, files_per_run, entry.index + 1, Scales(tight=False))
+            assert list(again) == plan[place + 1 :]
+
+
+def test_small_files_are_planned_by_weight_without_being_read() -> None:
+    scale = Scales(tight=False)
+    (only,) = chunk(files("a", "b", "c"), SizeLimits(300, 1000, 130), 300, scale=scale)
+    assert isinstance(only, PlannedSubmission)
+    assert len(only.files) == 3
+    assert scale.read == []
+
+
+def test_each_file_is_read_at_most_once_where_it_has_to_be() -> None:
+    scale = Scales(tight=False)
+    names = [f"{n:02d}" for n in range(40)]
+    plan = list(chunk(files(*names), SizeLimits(300, 1000, 7 + 12 * 5), 300, scale=scale))
+    assert [len(one.files) for one in plan if isinstance(one, PlannedSubmission)] == [5] * 8
+    assert len(scale.read) == len(set(scale.read))
+
+
+def test_a_file_that_cannot_be_weighed_is_left_out_and_the_others_are_not() -> None:
+    scale = Scales(tight=False, broken=frozenset({"b"}))
+    plan = list(chunk(files("a", "b", "c"), SizeLimits(300, 1000, 45), 300, scale=scale))
+    assert [one for one in plan if isinstance(one, SkippedFile)] == [SkippedFile("b", SkipReason.UNREADABLE, 10, 1)]
+    assert [file.path for file in files_of(plan)] == ["a", "c"]

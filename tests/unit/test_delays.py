@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,11 +12,14 @@ from paceline.delays import (
     POLL_LEAST_S,
     POLL_LONGEST_S,
     backoff_s,
+    list_sweep_s,
     next_poll_s,
     reconcile_times_s,
+    single_sweep_s,
     tick_s,
     upload_deadline_s,
 )
+from paceline.model import Rate
 from paceline.steps.reconciling import next_look_s
 
 
@@ -25,14 +29,26 @@ def test_the_first_question_comes_one_to_two_seconds_after_the_start() -> None:
 
 @given(now=st.floats(1e9, 2e9), age=st.floats(0, 1e6), calls=st.integers(0, 1000))
 def test_later_questions_are_five_to_sixty_seconds_apart_and_share_a_grid(now: float, age: float, calls: int) -> None:
-    due = next_poll_s(now, age, calls)
+    due = next_poll_s(now, age, list_sweep_s(calls))
     assert POLL_LEAST_S - 0.31 <= due - now <= POLL_LONGEST_S + 1e-6
     assert abs(due / POLL_GRID_S - round(due / POLL_GRID_S)) < 1e-6
 
 
+@given(runs=st.integers(1, 900), limit=st.integers(10, 1200))
+def test_a_sweep_of_single_questions_leaves_a_fifth_of_the_pace_to_others(runs: int, limit: int) -> None:
+    sweep_s = single_sweep_s(runs, Rate(limit, 60.0))
+    assert sweep_s <= 240
+    assert sweep_s == 240 or runs / sweep_s * 60 == pytest.approx(limit * 0.8)
+
+
+@pytest.mark.parametrize("runs", [1, 10, 20])
+def test_a_few_runs_are_asked_after_every_five_to_ten_seconds_one_by_one_too(runs: int) -> None:
+    assert 4.7 <= next_poll_s(1_000_000_000.0, 60.0, single_sweep_s(runs, Rate(300, 60.0))) - 1_000_000_000.0 <= 10
+
+
 @given(now=st.floats(1e9, 2e9), age=st.floats(0, 300))
 def test_young_runs_are_asked_after_every_five_to_ten_seconds(now: float, age: float) -> None:
-    assert next_poll_s(now, age, 1) - now <= 10 + 1e-6
+    assert next_poll_s(now, age, list_sweep_s(1)) - now <= 10 + 1e-6
 
 
 @given(starts=st.floats(0, 1000), flight=st.integers(0, 100_000))
@@ -41,7 +57,7 @@ def test_list_calls_are_one_to_five_seconds_apart(starts: float, flight: int) ->
 
 
 def test_ten_thousand_runs_are_swept_every_twenty_seconds_not_faster() -> None:
-    assert next_poll_s(1_000_000_000.0, 60.0, 34) - 1_000_000_000.0 >= 19.7
+    assert next_poll_s(1_000_000_000.0, 60.0, list_sweep_s(34)) - 1_000_000_000.0 >= 19.7
 
 
 @given(strikes=st.integers(-3, 10_000))

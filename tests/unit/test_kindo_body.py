@@ -245,5 +245,5 @@ def test_what_is_remembered_of_files_is_bounded(tmp_path: Path) -> None:
     for n in range(10):
         path = tmp_path / str(n)
         path.write_bytes(b"x")
-        forms.of(Upload(str(n), str(n), 1, partial(open, path, "rb")))
+        forms.of(Upload(str(n), str(n), 1, partial(io.FileIO, path)))
     assert len(forms._known) == 3

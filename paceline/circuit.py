@@ -1,0 +1,96 @@
+"""A circuit per account: while a provider is down nothing is sent, and one question at a time finds out when it is up.
+
+A connection that can't be made opens it at once, answers that say nothing (5xx, broken connections, timeouts) three in
+a row. It stays open for 1, 2, 4 … `LONGEST_S` seconds; then the next turn of a chain asks its question, and while that
+fails, everybody waits for longer. Once a question is answered, one submission is sent; its answer closes the circuit.
+See `lua/circuit.lua`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from paceline import redis_keys as keys
+from paceline.model import Follow, Step
+from paceline.scripts import Arg, Scripts
+
+IN_A_ROW = 3
+"""So many requests without an answer open the circuit. One alone says little: every service has a bad moment."""
+
+LONGEST_S = 60.0
+
+QUESTION_S = 30.0
+"""For so long one question is under way at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitView:
+    """How a circuit stands. `since_s` seconds ago it opened; `next_s` until the next question; `trying`: half open."""
+
+    why: str
+    since_s: float
+    next_s: float
+    trying: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a turn of a chain may do: ask (`wait_s` is 0), or come again. `failures`: in a row, until now."""
+
+    wait_s: float = 0.0
+    failures: int = 0
+    open: bool = False
+
+
+class Circuit:
+    """The circuits of all accounts. Thread-safe."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
+        self._scripts = scripts
+
+    def ask(self, account: str) -> Standing:
+        """Tell whether a question may be asked now; where an open circuit's time has come, this caller is to ask it."""
+        row = self._scripts.run("circuit_ask", [keys.account(account)], [round(QUESTION_S * 1000)])
+        match row[0]:
+            case b"closed":
+                return Standing(failures=int(row[1]))
+            case b"open":
+                return Standing(wait_s=int(row[1]) / 1000, open=True)
+            case b"probe":
+                return Standing(open=True)
+            case _:
+                return Standing()
+
+    def failed(self, account: str, why: str, *, submission: str = "", surely: bool = False) -> float:
+        """Record a request without an answer; return the seconds until the next question, 0 while it stays closed.
+
+        `surely`: no connection could be made, so that one such failure is enough.
+        """
+        args: list[Arg] = [why, 1 if surely else IN_A_ROW, round(LONGEST_S * 1000), submission]
+        return int(self._scripts.run("circuit_failed", [keys.account(account)], args)) / 1000
+
+    def answered(self, account: str, *, submission: bool = False) -> list[Follow]:
+        """Record an answer, whatever it says; `submission`: to a request that would start a run."""
+        args: list[Arg] = [account, int(submission)]
+        wake = int(self._scripts.run("circuit_answered", [keys.account(account), keys.CHAINS], args))
+        return [] if wake < 0 else [Follow(Step.FEED, account, wake / 1000)]
+
+    def view(self, account: str) -> CircuitView | None:
+        """Show an account's circuit; None while it is closed. Reads only."""
+        until, why, since, half = self._redis.hmget(
+            keys.account(account), ["down_until", "down_why", "down_since", "down_half"]
+        )
+        if until is None:
+            return None
+        seconds, micros = self._redis.time()
+        now_ms = seconds * 1000 + micros // 1000
+        return CircuitView(
+            why=why.decode() if why else "",
+            since_s=max(now_ms - int(since or until), 0) / 1000,
+            next_s=max(int(until) - now_ms, 0) / 1000,
+            trying=half == b"1",
+        )
