@@ -5,8 +5,8 @@
         way.trick = accepted_then(dropped)
         provider.submit(...)  # the service has started a run; nobody hears of it
 
-Each connection carries one request. A trick gets the `Request` and decides what becomes of it: handed on, answered in
-the service's place, or broken off.
+A trick gets the `Request` and decides what becomes of it: handed on, answered in the service's place, or broken off. It
+ends its connection; honest ones are kept alive.
 """
 
 from __future__ import annotations
@@ -143,10 +143,10 @@ class Crooked:
             time.sleep(0.005)
 
     def _serve(self, peer: Peer) -> None:
-        trick = self.trick
-        head = peer.read_head()
-        if head.endswith(b"\r\n\r\n"):
+        trick: Trick = honest
+        while trick is honest and (head := peer.read_head()).endswith(b"\r\n\r\n"):
             self.heads.append(head)
+            trick = self.trick
             trick(Request(peer, head, self._target))
 
 
