@@ -30,6 +30,7 @@ from paceline.errors import ConfigError, PacelineError
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
+from paceline.providers.kinds import provider_kind
 from paceline.steps.cancelling import CANCELLED
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -277,6 +278,8 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
         return f"{why}; next try in {duration(pace.closed_s)}"
     if batch.by_state[State.UNCERTAIN]:
         number = batch.by_state[State.UNCERTAIN]
+        if not provider_kind(batch.provider).capabilities.finds_many:
+            return f"{number} without a clear answer, and {batch.provider} can't be asked whether it has a run"
         return f"{number} without a clear answer: asking the provider before anything is sent again"
     return None
 

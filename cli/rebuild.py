@@ -99,7 +99,7 @@ def _report(found: Rebuilt, spec: BatchSpec, state: str) -> dict[str, object]:
 def _print(found: Rebuilt, spec: BatchSpec, state: str, *, askable: bool) -> None:
     total = found.restored + found.in_doubt
     asked = "the provider is asked before anything is sent"
-    if not askable:
+    if found.in_doubt and not askable:
         asked = f"{spec.provider} can't be asked what it has, so they will be held: paceline resolve SUBMISSION"
     click.echo(f"Batch {printable(spec.name) or found.batch} is rebuilt: {counted(total, 'submission')}")
     fields = [

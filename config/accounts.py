@@ -124,9 +124,11 @@ class Account(Table):
     )
     limits: Limits
     max_files: int = Field(gt=0, description="files in one submission")
-    max_file_bytes: int = Field(gt=0, description="bytes of one file")
+    max_file_bytes: int = Field(gt=0, description="bytes of one file; Kindo: as it stands in the request")
     max_submission_bytes: int | None = Field(
-        None, gt=0, description="bytes of one submission; unset where the provider states no total"
+        None,
+        gt=0,
+        description="bytes of one submission; Kindo: of the whole request; unset where the provider states no total",
     )
     wait_seconds: Annotated[int | Literal["auto"], BeforeValidator(_wait)] = Field(
         0,
@@ -136,7 +138,8 @@ class Account(Table):
     on_uncertain: Literal["hold", "resubmit"] = Field(
         "hold",
         description="what becomes of a submission of which nobody can tell whether it was accepted, where the provider"
-        " can't be asked: `hold` it for a person, or `resubmit` it, **which pays twice if it was**",
+        " can't be asked: `hold` it for a person, or `resubmit` it after `settle_seconds`, up to three attempts in all,"
+        " **which pays twice if it was**",
     )
     input: str = Field(
         "", description="Kindo: the agent's input that takes the files; unset: `documents`, or the only one it has"

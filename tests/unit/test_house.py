@@ -31,6 +31,12 @@ BREACHES = {
         "the library knows neither Celery nor settings",
     ),
     "the core reads a clock": ("paceline/delays.py", "import time", "the pure core does no I/O"),
+    "a provider imports another": (
+        "paceline/providers/kindo.py",
+        "import paceline.providers.kolena_usage",
+        "providers don't know each other",
+    ),
+    "a provider speaks HTTP by itself": ("paceline/providers/kindo.py", "import httpx", "one module imports httpx"),
     "the ledger speaks HTTP": ("paceline/ledger.py", "import httpx", "one module imports httpx"),
 }
 
