@@ -17,7 +17,7 @@ MEANINGS = {
     "uploads_files": "files travel as they are; else inside other values, and `weights` says what they weigh there",
     "asks_after_many": "runs that one call of `ask` may name; 0: a request for each",
     "finds_many": "external ids that one call of `find` may name; 0: a lost answer waits for a person",
-    "cancels": "`delete` ends a run",
+    "cancels": "`delete` ends a run, for `paceline cancel` too; else runs are followed to their end",
     "waits_s": "seconds that the call which starts a run can wait for its end; 0: `--wait-seconds` is refused",
     "due_dates": "`SubmitRequest.due` means something; else `--due` is refused",
     "partial_results": "a run shows results before its end",

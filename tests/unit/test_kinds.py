@@ -141,6 +141,9 @@ class TestExample:
     def installed(self, packages: Path) -> None:
         install(EXAMPLE, packages)
 
+    def test_it_is_as_short_as_its_page_says(self) -> None:
+        assert len((EXAMPLE / "paceline_rest.py").read_text("utf-8").splitlines()) < 150
+
     def test_its_agents_look_as_it_says(self, loaded: Loading) -> None:
         settings = loaded(REST_API_KEY="x", REST_API_URL="https://a.example")
         assert parse_agent(settings, "rest:in_voices.v2")[1] == "in_voices.v2"
