@@ -25,6 +25,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, NothingToDo, UsageError
 from paceline.formats import note_format
+from paceline.model import Choice
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -180,6 +181,9 @@ def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
         case Exit.RUNNING | Exit.FAILURES:
             click.echo(f"Batch {batch.id} is paused: {done}, nothing is lost.", err=True)
             click.echo(f"Why: {ending.why or 'see paceline status'}", err=True)
+            if batch.paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS):
+                click.echo(f"Go on with a higher limit:  {again}", err=True)
+                return
             whom = batch.id if batch.paused else f"--account {batch.account}"
             click.echo(f"Let it go on with:  paceline resume {whom}", err=True)
 
