@@ -196,7 +196,7 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     lines = [
         ("files", _counts(files, ("succeeded", "failed", "cancelled", "skipped"))),
         ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
-        ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
+        ("requests", _requests(requests)),
         ("refused 429", f"{requests['rejected_429']:,}"),
         ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
         ("time", duration(summary["seconds"])),
@@ -214,6 +214,12 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
+
+
+def _requests(requests: dict[str, int]) -> str:
+    sent = {name: requests[name] for name in ("add", "wait", "delete") if requests[name] or name == "add"}
+    status = requests["list"] + requests["get"]
+    return " · ".join(f"{number:,} {name}" for name, number in {**sent, "status": status}.items())
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:
