@@ -29,6 +29,7 @@ _NAMES = (
     "exported",
     "finish",
     "free_chains",
+    "hint",
     "hold",
     "listed",
     "open_batch",
