@@ -7,14 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sandbox import control, kolena
+from sandbox import control, kolena, stream, webhook_control
 from sandbox.world import World
 
 
 def build(world: World) -> Starlette:
     """Make the ASGI application; it must be served by ``sandbox.connection.Connection``."""
     return Starlette(
-        routes=[*kolena.routes(world), *control.routes(world)],
+        routes=[*kolena.routes(world), *stream.routes(world), *control.routes(world), *webhook_control.routes(world)],
         exception_handlers={HTTPException: _nothing_here},
     )
 

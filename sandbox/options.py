@@ -52,7 +52,7 @@ class SandboxOptions:
     ``refused_count`` says whether a request answered 429 uses a place in the window too. ``retry_after`` is what a 429
     says: ``seconds`` (the true waiting time, rounded up), ``date``, ``none``, or any other text, sent as it is.
     ``credits`` are charged per file and finished prompt. ``owner_fd`` is a pipe: the sandbox ends when its other end
-    closes.
+    closes. Runs that end are posted to ``webhook``, which can be set later, if there is a ``webhook_secret``.
     """
 
     port: int = 0
@@ -69,3 +69,5 @@ class SandboxOptions:
     max_file_bytes: int = 250_000_000  # 250 MB as 10^6; the vendor doesn't say which, API-CONTRACT §1
     log_file: Path | None = None
     owner_fd: int | None = None
+    webhook: str | None = None
+    webhook_secret: bytes | None = field(default=None, repr=False)
