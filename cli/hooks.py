@@ -117,7 +117,7 @@ def _receiving(
 
     desk = Deliveries(account, services.redis, hints, send, lambda: read_secret(secret_env))
     try:
-        receiver = Receiver(host, port, desk)
+        receiver = Receiver(host.strip("[]"), port, desk)
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigError(f"can't listen on {plain(host)}:{port} ({why}); choose another --port or --host") from error

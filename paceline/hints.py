@@ -28,6 +28,9 @@ after anyway."""
 YOUNGEST_S = 1.0
 """No run is asked after sooner than this after its start; see `lua/take_due.lua`."""
 
+APART_S = 1.0
+"""Between two questions about an agent's runs that hints bring; see `delays.tick_s`."""
+
 BARE_MOST = 300
 """A bare hint is about so many runs at most, those that are due next: what fits into one list call."""
 
@@ -98,7 +101,8 @@ class Hints:
         key = follow_agent_key(account, agent)
         wanted = [keys.due(account, agent), keys.runs(account, agent), keys.gap(account, agent)]
         wanted += [keys.hinted(account, agent), keys.CHAINS]
-        args: list[Arg] = [f"{Step.POLL}:{key}", round(SILENCE_S * 1000), round(YOUNGEST_S * 1000), BARE_MOST, *pairs]
+        args: list[Arg] = [f"{Step.POLL}:{key}", round(SILENCE_S * 1000), round(YOUNGEST_S * 1000), BARE_MOST]
+        args += [round(APART_S * 1000), *pairs]
         about, earlier, wake = (int(number) for number in self._scripts.run("hint", wanted, args))
         return Hinted(about, earlier, (Follow(Step.POLL, key, wake / 1000),) if wake >= 0 else ())
 

@@ -41,7 +41,7 @@ CLIENTS = 32
 """So many at once; each costs a thread and at most its head and body in memory. The next one is told to come later."""
 
 LEFTOVER_BYTES = 4_000_000
-"""So much of a body that wasn't read is thrown away: closing on it would reset the connection under the answer."""
+"""So much of what wasn't read is thrown away: closing on it would reset the connection under the answer."""
 
 LEFTOVER_S = 1.0
 
@@ -86,7 +86,11 @@ class Receiver(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, if there is a place."""
         if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no further thread
+                self._places.release()
+                raise
             return
         log.warning("hook.refused", extra={"reason": "too_many_clients", "status": 503})
         with suppress(OSError):
@@ -142,7 +146,6 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
         self.rfile.close()
         self._budget = _Budget(self.connection)
-        self._unread = 0
         # Of one byte, so that no byte of the body is taken before its length is known to be fit.
         self.rfile = io.BufferedReader(self._budget, 1)
 
@@ -152,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 self.handle_one_request()
             except _TooMuch:
-                self.command, self.request_version, self._unread = "", "HTTP/1.1", LEFTOVER_BYTES
+                self.command, self.request_version = "", "HTTP/1.1"
                 self._refuse(431, "head_too_large")
             self.close_connection = True
             self._throw_away()
@@ -164,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._no_such_thing(path, allowed="GET, HEAD")
             return
         try:
-            self._unread = length = self._length()
+            length = self._length()
             if length > BODY_BYTES:
                 raise Refused(413, "too_large")
             delivery = self.server.desk.admit(
@@ -215,7 +218,6 @@ class _Handler(BaseHTTPRequestHandler):
             if not chunk:
                 raise Refused(400, "cut_short")
             body += chunk
-        self._unread = 0
         return bytes(body)
 
     def _no_such_thing(self, path: str, *, allowed: str) -> None:
@@ -256,6 +258,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Read on for a moment, so that a client still sending gets to read why."""
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(LEFTOVER_S)
-        left = min(self._unread, LEFTOVER_BYTES)
+        left = LEFTOVER_BYTES
         while left > 0 and (chunk := self.connection.recv(min(left, 65_536))):
             left -= len(chunk)

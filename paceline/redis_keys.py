@@ -24,7 +24,7 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:g:{account}:{agent}:uncertain` | zset | uncertain submissions by next look (ms) | permanent |
 | `pl:g:{account}:{agent}:known` | hash | one accepted run, the positive control of lists | permanent |
 | `pl:g:{account}:{agent}:gap` | string | no list call before this time (ms) | a minute |
-| `pl:g:{account}:{agent}:hinted` | zset | submissions a hint made due, by when (ms); `*`: a bare hint | a minute |
+| `pl:g:{account}:{agent}:hinted` | zset | what hints made due, by when (ms); `*` bare hint, `!` wake-up | a minute |
 | `pl:leases` | zset | submitting submissions by lease end (ms) | permanent |
 | `pl:exports` | zset | finished submissions by the time to wake their export again (ms) | permanent |
 | `pl:held` | zset | held submissions by time (ms) | permanent |

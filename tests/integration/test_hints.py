@@ -148,6 +148,18 @@ def test_the_next_list_call_comes_no_sooner_than_it_may(scene: Scene) -> None:
     assert scene.world.clock - before == pytest.approx(3.0, abs=0.01)
 
 
+def test_hints_that_come_one_after_the_other_share_their_questions(scene: Scene) -> None:
+    assert scene.hints.ended("fake", [scene.hint(1)]).follows[0].countdown_s == 0.0
+    assert scene.world.runner.run(Step.POLL, "fake:7")  # the first question; what it sets is out of the way
+    scene.redis.delete(GAP)
+    countdowns = []
+    for index in (2, 3):
+        scene.pass_(0.1)
+        scene.redis.zrem(keys.CHAINS, "poll:fake:7")
+        countdowns += [follow.countdown_s for follow in scene.hints.ended("fake", [scene.hint(index)]).follows]
+    assert countdowns == [pytest.approx(0.9), pytest.approx(1.8)]
+
+
 def test_a_run_that_is_due_anyway_is_not_put_off(scene: Scene) -> None:
     scene.redis.zadd(DUE, {scene.submission(1): scene.world.clock * 1000 - 5000})
     assert scene.ended(scene.hint(1)).earlier == 0
