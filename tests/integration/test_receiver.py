@@ -9,13 +9,17 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import redis
 
+from cli.hooks import _receiving as receiving_at
+from config.services import Services
 from paceline import receiver as receiving
 from paceline.deliveries import Deliveries
+from paceline.errors import ConfigError
 from paceline.hints import Hinted, Hints, RunHint
 from paceline.model import Follow, Step
 from paceline.providers.kolena_webhook import sign
@@ -325,6 +329,13 @@ def test_each_delivery_leaves_one_line_without_its_contents(scene: Scene, caplog
 def test_a_port_in_use_is_an_error_at_once(scene: Scene) -> None:
     with pytest.raises(OSError, match="in use"):
         Receiver("127.0.0.1", scene.port, scene.desk)
+
+
+def test_the_command_says_so_in_one_line(scene: Scene) -> None:
+    services = cast("Services", SimpleNamespace(redis=scene.redis))
+    taken = receiving_at("127.0.0.1", scene.port, "kolena", services, cast("Hints", scene.hints), scene.send, "SECRET")
+    with pytest.raises(ConfigError, match=r"can't listen on 127\.0\.0\.1:\d+ \(Address already in use\)"), taken:
+        pass
 
 
 def test_the_watch_over_clients_ends_with_them(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
