@@ -17,7 +17,7 @@ from tests.support.canary import Canary
 from tests.support.command import Paceline, make_files, wait_for
 from tests.support.sandbox import Sandbox
 
-SECRET = "hook-canary-c0ffee-2b91"
+SECRET = "hook-canary-c0ffee-2b91/7a+d4e0="
 ENVIRONMENT = {"KOLENA_WEBHOOK_SECRET": SECRET}
 RUN = ("run", "files", "--agent", "kolena:1", "--files-per-run", "2")
 NEVER_S = "250"
