@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,28 @@ def test_a_tolerance_stops_a_failing_batch(paceline: Paceline, sandbox: Sandbox)
     again = paceline("retry", batch, "--reason", "run_failed")
     assert again.code == 0, again.stderr
     assert paceline("run", "files", "--to", "out", *AGENT).code == 0
+
+
+def test_an_account_in_a_cool_down_does_not_slow_another(paceline: Paceline, sandbox: Sandbox) -> None:
+    paceline.environment |= {
+        "PACELINE_ACCOUNTS__OTHER__PROVIDER": "kolena",
+        "PACELINE_ACCOUNTS__OTHER__URL": sandbox.url,
+        "OTHER_API_KEY": "another-key-77aa01",
+    }
+    sandbox.faults("status@add:agent=1,code=429,retry_after=300")
+    cooling = paceline("submit", "files", "--to", "cooling", *AGENT)
+    assert cooling.code == 0, cooling.stderr
+    rows = wait_for(lambda: [row for row in limits(paceline) if row["closed_why"] == "throttled"], "the cool-down")
+    assert [(row["account"], row["class"]) for row in rows] == [("kolena", "add")]
+    assert rows[0]["closed_seconds"] > 250
+    done = paceline("run", "files", "--to", "out", "--agent", "other:2", "--files-per-run", "1")
+    assert done.code == 0, done.stderr
+    assert "asked to slow down (429); next try in 4 min" in paceline("status", cooling.stdout.strip()).stdout
+    refused = [entry for entry in sandbox.log(request_class="add") if entry["status"] == 429]
+    assert len(refused) <= 8, "those under way together, and no more while the class is closed"
+
+
+def limits(paceline: Paceline) -> list[dict[str, Any]]:
+    """Return what `paceline limits` shows."""
+    shown: list[dict[str, Any]] = paceline("limits", "--json").json()
+    return shown
