@@ -21,6 +21,7 @@ from cli.exits import Exit, exit_of_batch
 from cli.fleet import Fleet, start_redis
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target, excluded
+from config.accounts import Account
 from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
@@ -32,6 +33,7 @@ from paceline.manifest import ManifestBusy
 from paceline.model import EndpointClass, State
 from paceline.providers.kinds import provider_kind
 from paceline.steps.cancelling import CANCELLED
+from paceline.steps.submitting import way_of
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -154,6 +156,11 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
         remove_pid(target.settings.home, noted)
 
 
+def class_of(batch: BatchView, account: Account) -> EndpointClass:
+    """Return the class of the requests that start a batch's runs now."""
+    return way_of(batch, account.rates, account.kind.capabilities.waits_s)[0]
+
+
 def title(batch: BatchView) -> str:
     """Name a batch in a line: its name, source and agent."""
     return f"{printable(batch.name) or batch.id} · {batch.account}:{batch.agent} · {printable(batch.source)}"
@@ -198,9 +205,10 @@ class _Look:
         self.fleet.tick()
         self.fleet.report_deaths(self.messenger.send)
         services, account = self.services, self.target.account
-        rate = account.rates[EndpointClass.ADD]
         batch = services.views.batch(self.target.spec.batch_id())
-        pace = services.limiter.view(account.name, EndpointClass.ADD, rate)
+        endpoint = class_of(batch, account)
+        rate = account.rates[endpoint]
+        pace = services.limiter.view(account.name, endpoint, rate)
         summary = summarize(batch, services.views.now_ms(), rate)
         why = waiting_for(services, batch, pace)
         self.progress.show(Moment(summary, pace, not batch.listed, why))
@@ -265,9 +273,9 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
     if signs and not any(_sends_there(sign, batch) for sign in signs):
         return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
     if circuit := services.circuit.view(batch.account):
-        since = f"the provider has not answered for {duration(circuit.since_s)} ({circuit.why})"
         if circuit.trying:
-            return f"{since}; now it does, so one submission tries before the others go on"
+            return "the provider answers again; one submission tries before the others go on"
+        since = f"no answer from the provider for {duration(circuit.since_s)}: {circuit.why}"
         return f"{since}; nothing is sent, next question in {duration(circuit.next_s)}"
     if pace.closed_s > 0:
         why = {

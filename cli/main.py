@@ -38,6 +38,7 @@ VERBS = {
     "up": ("cli.up", "Start Redis and workers in the background."),
     "down": ("cli.down", "Stop what is left running under PACELINE_HOME."),
     "worker": ("cli.worker", "Run one worker in the foreground."),
+    "hooks": ("cli.hooks", "Take hints that runs have ended: webhooks, streams."),
     "flower": ("cli.flower", "Watch the workers in Flower."),
     "sandbox": ("sandbox.command", "Stand in for the providers' APIs on this machine."),
 }

@@ -25,6 +25,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, NothingToDo, UsageError
 from paceline.formats import note_format
+from paceline.model import Choice
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -181,6 +182,9 @@ def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
         case Exit.RUNNING | Exit.FAILURES:
             click.echo(f"Batch {batch.id} is paused: {done}, nothing is lost.", err=True)
             click.echo(f"Why: {ending.why or 'see paceline status'}", err=True)
+            if batch.paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS):
+                click.echo(f"Go on with a higher limit:  {again}", err=True)
+                return
             whom = batch.id if batch.paused else f"--account {batch.account}"
             click.echo(f"Let it go on with:  paceline resume {whom}", err=True)
 
@@ -193,7 +197,7 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     lines = [
         ("files", _counts(files, ("succeeded", "failed", "cancelled", "skipped"))),
         ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
-        ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
+        ("requests", _requests(requests)),
         ("refused 429", f"{requests['rejected_429']:,}"),
         ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
         ("time", duration(summary["seconds"])),
@@ -211,6 +215,12 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
+
+
+def _requests(requests: dict[str, int]) -> str:
+    sent = {name: requests[name] for name in ("add", "wait", "delete") if requests[name] or name == "add"}
+    status = requests["list"] + requests["get"]
+    return " · ".join(f"{number:,} {name}" for name, number in {**sent, "status": status}.items())
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:

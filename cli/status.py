@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli.exits import Exit, exit_of_batch
-from cli.follow import title, waiting_for
+from cli.follow import class_of, title, waiting_for
 from cli.listing import all_batches
 from cli.lost import noticing_loss
 from cli.output import print_columns, print_fields, print_json
@@ -23,7 +23,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.errors import UsageError
 from paceline.limiter import PaceView
-from paceline.model import EndpointClass, Outcome, Rate, State
+from paceline.model import Outcome, Rate, State
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -74,10 +74,11 @@ def _only_open_one(services: Services) -> BatchView:
 def _look(services: Services, batch: BatchView) -> tuple[dict[str, Any], PaceView | None]:
     """Return a batch's summary and its account's pace; None where this process doesn't know the account."""
     account = services.settings.accounts.get(batch.account)
-    rate: Rate | None = account.rates[EndpointClass.ADD] if account else None
-    summary = summarize(batch, services.views.now_ms(), rate)
-    pace = services.limiter.view(batch.account, EndpointClass.ADD, rate) if rate else None
-    return summary, pace
+    if account is None:
+        return summarize(batch, services.views.now_ms()), None
+    endpoint = class_of(batch, account)
+    rate = account.rates[endpoint]
+    return summarize(batch, services.views.now_ms(), rate), services.limiter.view(batch.account, endpoint, rate)
 
 
 def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:

@@ -53,11 +53,11 @@ def shown_server(settings: Settings) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def mask_of(settings: Settings) -> Mask:
-    """Return what hides the keys of all accounts, and the password in the server's address."""
+def mask_of(settings: Settings, *further: str) -> Mask:
+    """Return what hides the keys of all accounts, the password in the server's address, and `further` variables."""
     password = urlsplit(redis_url(settings)).password if settings.redis_url is not None else None
     hidden = (password, unquote(password)) if password else ()
-    return Mask((account.key_env for account in settings.accounts.values()), hidden)
+    return Mask((*(account.key_env for account in settings.accounts.values()), *further), hidden)
 
 
 def connect(settings: Settings, *, decode_responses: bool = False) -> redis.Redis:

@@ -76,7 +76,8 @@ class Circuit:
     def answered(self, account: str, *, submission: bool = False) -> list[Follow]:
         """Record an answer, whatever it says; `submission`: to a request that would start a run."""
         args: list[Arg] = [account, int(submission)]
-        wake = int(self._scripts.run("circuit_answered", [keys.account(account), keys.CHAINS], args))
+        wanted = [keys.account(account), keys.CHAINS, keys.feed(account), keys.released(account)]
+        wake = int(self._scripts.run("circuit_answered", wanted, args))
         return [] if wake < 0 else [Follow(Step.FEED, account, wake / 1000)]
 
     def view(self, account: str) -> CircuitView | None:

@@ -24,6 +24,7 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:g:{account}:{agent}:uncertain` | zset | uncertain submissions by next look (ms) | permanent |
 | `pl:g:{account}:{agent}:known` | hash | one accepted run, the positive control of lists | permanent |
 | `pl:g:{account}:{agent}:gap` | string | no list call before this time (ms) | a minute |
+| `pl:g:{account}:{agent}:hinted` | zset | what hints made due, by when (ms); `*` bare hint, `!` wake-up | a minute |
 | `pl:leases` | zset | submitting submissions by lease end (ms) | permanent |
 | `pl:exports` | zset | finished submissions by the time to wake their export again (ms) | permanent |
 | `pl:held` | zset | held submissions by time (ms) | permanent |
@@ -32,6 +33,7 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:chains:holders` | hash | chain → worker whose turn is under way | permanent |
 | `pl:workers` | zset | workers by the end of their sign of life (ms) | permanent |
 | `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
+| `pl:hook:{account}:{digest}` | string | a webhook's delivery that has been taken | ten minutes |
 """
 
 from __future__ import annotations
@@ -129,6 +131,16 @@ def known(account: str, agent: str) -> str:
 def gap(account: str, agent: str) -> str:
     """The agent's earliest next list call."""
     return f"{PREFIX}g:{account}:{agent}:gap"
+
+
+def hinted(account: str, agent: str) -> str:
+    """What hints have made due lately."""
+    return f"{PREFIX}g:{account}:{agent}:hinted"
+
+
+def delivery(account: str, digest: str) -> str:
+    """The mark of a webhook's delivery, by a digest of its id."""
+    return f"{PREFIX}hook:{account}:{digest}"
 
 
 def worker(worker: str) -> str:

@@ -33,6 +33,7 @@ _NAMES = (
     "exported",
     "finish",
     "free_chains",
+    "hint",
     "hold",
     "listed",
     "open_batch",

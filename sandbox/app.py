@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sandbox import control, kindo, kolena
+from sandbox import control, kindo, kolena, stream, webhook_control
 from sandbox.dialects import flat
 from sandbox.world import World
 
@@ -15,7 +15,13 @@ from sandbox.world import World
 def build(world: World) -> Starlette:
     """Make the ASGI application; it must be served by ``sandbox.connection.Connection``."""
     return Starlette(
-        routes=[*kolena.routes(world), *kindo.routes(world), *control.routes(world)],
+        routes=[
+            *kolena.routes(world),
+            *stream.routes(world),
+            *kindo.routes(world),
+            *control.routes(world),
+            *webhook_control.routes(world),
+        ],
         exception_handlers={HTTPException: _nothing_here},
     )
 

@@ -16,6 +16,7 @@ from sandbox.faults import fault_from, parse_spec
 from sandbox.limits import Limit, known_class
 from sandbox.options import DEFAULT_AGENTS, DEFAULT_LIMITS, SandboxOptions, Seconds
 from sandbox.server import serve
+from sandbox.webhooks import loopback_url
 
 T = TypeVar("T")
 
@@ -64,6 +65,19 @@ def _keys(_: click.Context, __: click.Parameter, name: str | None) -> frozenset[
     if not keys:
         raise click.BadParameter(f"the environment has no keys in {name}")
     return keys
+
+
+def _webhook(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    return None if url is None else _checked(loopback_url, url)
+
+
+def _secret(_: click.Context, __: click.Parameter, name: str | None) -> bytes | None:
+    if name is None:
+        return None
+    secret = os.environ.get(name, "").strip()
+    if not secret:
+        raise click.BadParameter(f"the environment has no secret in {name}")
+    return secret.encode()
 
 
 def _owner(_: click.Context, __: click.Parameter, fd: int | None) -> int | None:
@@ -125,6 +139,14 @@ def _standard_input(context: click.Context, parameter: click.Parameter, wanted: 
     show_default=True,
     help="Of one of Kindo's triggers.",
 )
+@click.option("--webhook", metavar="URL", callback=_webhook, help="Post runs that end to this address on this machine.")
+@click.option(
+    "--webhook-secret-env",
+    "webhook_secret",
+    metavar="NAME",
+    callback=_secret,
+    help="The variable with the secret that signs them; without --webhook, the address is set later.",
+)
 @click.option("--log-file", type=click.Path(path_type=Path), help="A JSON line for each request is appended here.")
 @click.option("--owner-fd", type=int, callback=_owner, help="Stop when the other end of this pipe is closed.")
 @click.option(
@@ -145,6 +167,8 @@ def command(
     max_files: int,
     max_file_bytes: int,
     max_body_bytes: int,
+    webhook: str | None,
+    webhook_secret: bytes | None,
     log_file: Path | None,
     owner_fd: int | None,
     standard_input: int | None,
@@ -155,6 +179,8 @@ def command(
     documents), 2222… (documents, language), 3333… (files), 4444… (has triggers), 5555… (no result), 6666… (fails) and
     7777… (is cancelled).
     """
+    if webhook is not None and webhook_secret is None:
+        raise click.UsageError("--webhook needs --webhook-secret-env")
     options = SandboxOptions(
         port=port,
         limits=limits,
@@ -170,6 +196,8 @@ def command(
         max_file_bytes=max_file_bytes,
         max_body_bytes=max_body_bytes,
         log_file=log_file,
+        webhook=webhook,
+        webhook_secret=webhook_secret,
         owner_fd=standard_input if owner_fd is None else owner_fd,
     )
 

@@ -59,7 +59,7 @@ class Control:
 
         → ``{"faults": [fault]}``, those added. None is added if one can't be understood.
         """
-        body = await _form(request)
+        body = await form_of(request)
         forms = [parse_spec(form["spec"]) if "spec" in form else form for form in body.get("faults", [body])]
         for form in forms:
             fault_from(form, 0)
@@ -75,7 +75,7 @@ class Control:
 
         → ``{"limits": {class: "600/60s"}}``. A class named here starts with an empty window.
         """
-        body = dict(await _form(request))
+        body = dict(await form_of(request))
         self.world.retry_after = str(body.pop("retry_after", self.world.retry_after))
         self.world.limiter.refused_count = bool(body.pop("refused_count", self.world.limiter.refused_count))
         limits = {known_class(name): None if text is None else Limit.parse(text) for name, text in body.items()}
@@ -90,7 +90,7 @@ class Control:
         that nobody asked for; with ``prefix`` their external ids are prefix0, prefix1, …
         → ``{"seconds": [low, high], "finished": n, "created": [run_id]}``.
         """
-        body = await _form(request)
+        body = await form_of(request)
         if "seconds" in body:
             self.world.set_run_seconds(str(body["seconds"]))
         finished = 0
@@ -108,7 +108,7 @@ class Control:
 
         → what the ring holds, by fingerprint: keys themselves are never shown.
         """
-        body = await _form(request)
+        body = await form_of(request)
         ring = self.world.keys
         if "restore" in body:
             ring.restore(_fingerprint(body["restore"]))
@@ -156,10 +156,12 @@ def routes(world: World) -> list[Route]:
         ("POST", "keys", control.keys),
         ("POST", "reset", control.reset),
     ]
-    return [Route(f"{PREFIX}/{path}", _answered(handler), methods=[method]) for method, path, handler in table]
+    return [Route(f"{PREFIX}/{path}", answered(handler), methods=[method]) for method, path, handler in table]
 
 
-def _answered(handler: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callable[[Request], Awaitable[Response]]:
+def answered(handler: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callable[[Request], Awaitable[Response]]:
+    """Answer a control endpoint: to this machine only, and 400 with the reason for what makes no sense."""
+
     async def endpoint(request: Request) -> Response:
         host = request.client.host if request.client else ""
         if not ipaddress.ip_address(host or "0.0.0.0").is_loopback:  # noqa: S104 - stands for "unknown"
@@ -172,7 +174,8 @@ def _answered(handler: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callab
     return endpoint
 
 
-async def _form(request: Request) -> Form:
+async def form_of(request: Request) -> Form:
+    """Read a JSON object from the body."""
     body = json.loads(await request.body() or b"{}")
     if not isinstance(body, dict):
         raise ValueError("the body must be a JSON object")

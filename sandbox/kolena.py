@@ -1,4 +1,4 @@
-"""The Kolena Agents API as far as it is public; see API-CONTRACT §1. The SSE stream is left out.
+"""The Kolena Agents API as far as it is public; see API-CONTRACT §1.
 
 All keys see all runs: several keys are several users of one organization.
 """

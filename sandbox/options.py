@@ -52,7 +52,7 @@ class SandboxOptions:
     ``refused_count`` says whether a request answered 429 uses a place in the window too. ``retry_after`` is what a 429
     says: ``seconds`` (the true waiting time, rounded up), ``date``, ``none``, or any other text, sent as it is.
     ``credits`` are charged per file and finished prompt. ``owner_fd`` is a pipe: the sandbox ends when its other end
-    closes.
+    closes. Runs that end are posted to ``webhook``, which can be set later, if there is a ``webhook_secret``.
     """
 
     port: int = 0
@@ -70,3 +70,5 @@ class SandboxOptions:
     max_body_bytes: int = 50_000_000  # of a Kindo trigger; 50 MB as 10^6, API-CONTRACT §2
     log_file: Path | None = None
     owner_fd: int | None = None
+    webhook: str | None = None
+    webhook_secret: bytes | None = field(default=None, repr=False)

@@ -20,6 +20,7 @@ from sandbox.kindo_runs import KindoRun, KindoRunStore
 from sandbox.limits import Limiter
 from sandbox.options import SandboxOptions, Seconds
 from sandbox.runs import Course, Run, RunStore
+from sandbox.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class World:
         self.run_seconds = options.run_seconds
         self.happened = Bell()  # something that /_sandbox/wait may wait for
         self.runs_moved = Bell()  # somebody changed when runs finish
+        self.webhooks = Webhooks(self, options.webhook, options.webhook_secret)
         self._durations = random.Random(options.seed + 1)  # noqa: S311 - the point is that it can be repeated
 
     @property
@@ -111,6 +113,7 @@ class World:
             credits_per_prompt=self.options.credits * len(files),
         )
         self.runs.add(run)
+        self.webhooks.follow(run)
         self.happened.ring()
         return run
 
@@ -119,6 +122,7 @@ class World:
         now_s = self.clock.monotonic()
         finished = sum(run.finish(now_s) for run in runs)
         self.runs_moved.ring()
+        self.happened.ring()
         return finished
 
     def reset(self) -> None:
@@ -132,6 +136,7 @@ class World:
         self.kindo.clear()
         self.hidden_gets.clear()
         self.run_seconds = self.options.run_seconds
+        self.webhooks.reset()
         self.happened.ring()
 
     def set_run_seconds(self, text: str) -> None:

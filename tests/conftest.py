@@ -13,6 +13,7 @@ import redis
 from config.embedded import EmbeddedServer
 from paceline.redis_keys import PERMANENT
 from tests.support import world as worlds
+from tests.support.quick_redis import Databases
 
 _ALLOWED = re.compile("|".join(f"(?:{pattern})" for pattern in PERMANENT))
 
@@ -42,6 +43,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run one real Redis server for all tests of this process; yields its socket."""
     with EmbeddedServer(tmp_path_factory.mktemp("redis")) as running:
         yield running.socket_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let worlds live on a real server, which is started for the first of them."""
+    opened: list[tuple[EmbeddedServer, Databases]] = []
+
+    def new() -> Any:
+        if not opened:
+            server = EmbeddedServer(tmp_path_factory.mktemp("worlds"))
+            server.start()
+            opened.append((server, Databases(server.socket_path)))
+        return opened[0][1].next()
+
+    worlds.NEW_REDIS[0] = new
+    yield
+    for server, databases in opened:
+        databases.close()
+        server.stop()
 
 
 @pytest.fixture

@@ -82,10 +82,11 @@ local function judged(outcome, reason, by)
   redis.call('HINCRBY', KEYS[2], 'judged:' .. outcome, by)
 end
 
--- Stop feeding the batch until a person says otherwise; what is under way goes on.
+-- Stop feeding the batch until a person says otherwise; what is under way goes on. Another reason stays, but for a cap.
 local function stop_batch(batch, reason, message, now)
-  if redis.call('HSETNX', KEYS[2], 'paused', reason) == 0 then return end
-  redis.call('HSET', KEYS[2], 'paused_message', message, 'paused_ms', int(now))
+  local why = redis.call('HGET', KEYS[2], 'paused')
+  if why and why ~= 'max_runs' and why ~= 'max_credits' then return end
+  redis.call('HSET', KEYS[2], 'paused', reason, 'paused_message', message, 'paused_ms', int(now))
   redis.call('ZREM', KEYS[13], batch)
 end
 

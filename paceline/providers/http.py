@@ -17,24 +17,16 @@ import logging
 import ssl
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 
 from paceline.clocks import boottime
-from paceline.errors import (
-    Ambiguous,
-    AnswerTooLarge,
-    ConfigError,
-    FileProblem,
-    NotSent,
-    ProviderError,
-    Unavailable,
-)
+from paceline.errors import Ambiguous, AnswerTooLarge, ConfigError, FileProblem, NotSent, ProviderError, Unavailable
 from paceline.providers.address import checked_key, checked_url
 from paceline.providers.answers import (
     Answer,
@@ -47,13 +39,12 @@ from paceline.providers.answers import (
     write_error,
 )
 from paceline.providers.deadline import Deadline, DeadlinePassed, Watchdog, Wire
+from paceline.providers.policy import Body, Gate, Listener, Params
+from paceline.providers.policy import HttpPolicy as HttpPolicy
 
 # Their INFO and DEBUG lines carry URLs with queries, and headers of answers.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-Params = Sequence[tuple[str, str]]
-Gate = Callable[[], None]
 
 ERROR_BYTES = 64 * 1024
 """How much of an error's body is looked at; the status line alone decides what it means."""
@@ -70,31 +61,6 @@ _NEVER_SENT = (
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
 )
-
-
-class Body(Protocol):
-    """What is sent: byte strings whose lengths add up to exactly `len()`; iterating again starts over."""
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-    def __len__(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class HttpPolicy:
-    """The limits of every exchange: seconds per system call, seconds for a whole read, bytes of an answer.
-
-    `connect_s` is per address of the host; name lookup is bounded by the system's resolver only. `answer_bytes` counts
-    bytes as sent and as unpacked. `ca_file` replaces the public certificate authorities (certifi's).
-    """
-
-    connect_s: float = 10.0
-    read_s: float = 90.0
-    write_s: float = 60.0
-    pool_s: float = 10.0
-    whole_read_s: float = 60.0
-    answer_bytes: int = 100_000_000
-    ca_file: str | None = None
 
 
 class Http:
@@ -181,6 +147,22 @@ class Http:
         """Delete something; answers and errors are those of `get`."""
         return self._read("DELETE", path, (), deadline_s)
 
+    def listen(self, path: str, each: Listener, *, deadline_s: float, params: Params = ()) -> None:
+        """Give `each` the bytes of a 2xx answer as they come, `b""` first; return when it has ended, or is cut off.
+
+        Over a connection of its own. Raises what `get` and `each` do, and `Unavailable` for a 404.
+        """
+        line = _Line(self._transport())
+        exchange = _Exchange(line, Deadline(deadline_s, self._clock), ERROR_BYTES)
+        try:
+            response = self._carry("GET", path, params, exchange, {"Accept": "text/event-stream"}, None, each)
+        except (*_FOREIGN, Unreadable, DeadlinePassed) as error:
+            raise map_read(error) from error
+        finally:
+            line.close()
+        if not 200 <= response.status < 300:
+            raise read_error(response.status, response.detail, response.wait_s)
+
     def close(self) -> None:
         """Close every kept connection. Using the object again opens new ones."""
         for line in list(self._lines):
@@ -229,6 +211,7 @@ class Http:
         exchange: _Exchange,
         headers: Mapping[str, str],
         chunks: Iterable[bytes] | None,
+        each: Listener | None = None,
     ) -> _Response:
         key = checked_key(self._key())
         request = httpx.Request(
@@ -247,19 +230,23 @@ class Http:
         with Watchdog(exchange.line.wire, exchange.deadline):
             response = exchange.line.transport.handle_request(request)
             try:
-                return self._receive(response, exchange, key)
+                return self._receive(response, exchange, key, each)
             finally:
                 response.close()
 
-    def _receive(self, response: httpx.Response, exchange: _Exchange, key: str) -> _Response:
+    def _receive(self, response: httpx.Response, exchange: _Exchange, key: str, each: Listener | None) -> _Response:
         exchange.status = status = response.status_code
         headers = response.headers
         wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), datetime.now(UTC))
         encoding = headers.get("content-encoding", "")
+        if 200 <= status < 300 and each is not None:
+            each(b"")
+            for chunk in _chunks(response, exchange):
+                each(chunk)
+            return _Response(status, None, "", wait_s)
         if 200 <= status < 300:
-            return _Response(
-                status, _value(response, exchange, Gatherer(exchange.cap_bytes, encoding, key)), "", wait_s
-            )
+            whole = Gatherer(exchange.cap_bytes, encoding, key)
+            return _Response(status, _value(response, exchange, whole), "", wait_s)
         value = None
         with contextlib.suppress(*_FOREIGN, Unreadable, DeadlinePassed):  # the status has arrived, and is what counts
             value = _value(response, exchange, Gatherer(ERROR_BYTES, encoding, key))
@@ -364,11 +351,16 @@ def _slices(body: bytes) -> Iterator[bytes]:
     return (body[at : at + SLICE_BYTES] for at in range(0, len(body), SLICE_BYTES))
 
 
-def _value(response: httpx.Response, exchange: _Exchange, gatherer: Gatherer) -> Any:
+def _chunks(response: httpx.Response, exchange: _Exchange) -> Iterator[bytes]:
     assert isinstance(response.stream, httpx.SyncByteStream)
-    gatherer.expect(response.headers.get("content-length", ""))
     for chunk in response.stream:
         exchange.deadline.check()
+        yield chunk
+
+
+def _value(response: httpx.Response, exchange: _Exchange, gatherer: Gatherer) -> Any:
+    gatherer.expect(response.headers.get("content-length", ""))
+    for chunk in _chunks(response, exchange):
         gatherer.feed(chunk)
     return gatherer.json()
 

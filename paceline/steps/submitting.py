@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,7 +25,18 @@ from paceline.errors import (
 from paceline.files import SourceRoot
 from paceline.ledger import STARTING
 from paceline.lifecycle import Verb
-from paceline.model import Choice, EndpointClass, ErrorNote, Follow, PlannedFile, RunView, State, Submission, batch_of
+from paceline.model import (
+    Choice,
+    EndpointClass,
+    ErrorNote,
+    Follow,
+    PlannedFile,
+    Rate,
+    RunView,
+    State,
+    Submission,
+    batch_of,
+)
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, DueRun, Lost, Moved
 from paceline.spool import Request, Verdict, fingerprint
@@ -106,7 +117,7 @@ def _begin(
     root: SourceRoot,
     files: tuple[PlannedFile, ...],
 ) -> list[Follow]:
-    endpoint, wait_s = way_of(batch, account)
+    endpoint, wait_s = way_of(batch, account.rates, account.provider.capabilities.waits_s)
     rate = account.rates[endpoint]
     waits = context.waits
     deadline_s, lease_s = waits.deadline_s(item.size_bytes), waits.lease_s(item.size_bytes) + wait_s
@@ -160,7 +171,7 @@ def _begin(
     return follows + _finish_at_once(context, request, accepted.run) if accepted.run.outcome else follows
 
 
-def way_of(batch: BatchView, account: Account) -> tuple[EndpointClass, int]:
+def way_of(batch: BatchView, rates: Mapping[EndpointClass, Rate], longest_s: int) -> tuple[EndpointClass, int]:
     """Tell how a batch's submissions are sent: the class of the request, and the seconds to wait for a run's end in it.
 
     `auto` waits if the whole batch may go at once: then the end is known when it comes, and not at the next question.
@@ -168,9 +179,9 @@ def way_of(batch: BatchView, account: Account) -> tuple[EndpointClass, int]:
     """
     choice = batch.choices.get(Choice.WAIT, "0")
     if choice == "auto":
-        at_once = batch.listed and batch.total <= account.rates[EndpointClass.WAIT].limit
+        at_once = batch.listed and batch.total <= rates[EndpointClass.WAIT].limit
         choice = str(AUTO_WAIT_S) if at_once else "0"
-    wait_s = min(int(choice), account.provider.capabilities.waits_s)
+    wait_s = min(int(choice), longest_s)
     return (EndpointClass.WAIT, wait_s) if wait_s else (EndpointClass.ADD, 0)
 
 

@@ -67,7 +67,7 @@ def test_an_answer_that_is_lost_every_time_is_not_paid_for_without_end() -> None
     world = unasked(resubmits=True)
     world.provider.after_accept = lost_answer
     batch = world.plan(1)
-    world.run()
+    world.run(5_000)
     assert world.states(batch) == {"held": 1}
     assert len(world.provider.arrivals) == 3
 

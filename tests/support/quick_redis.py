@@ -16,12 +16,14 @@ from redis.exceptions import NoScriptError, ResponseError
 class QuickRedis(redis.Redis):
     """One connection to a unix socket. Pipelines are redis-py's own, over its own connection."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(unix_socket_path=str(path), protocol=2)
+    def __init__(self, path: Path, database: int = 0) -> None:
+        super().__init__(unix_socket_path=str(path), protocol=2, db=database)
         self._callbacks: dict[str, Any] = dict(self.response_callbacks)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
         self._in = self._socket.makefile("rb")
+        if database:
+            self.execute_command("SELECT", database)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply as redis-py does."""
@@ -62,3 +64,30 @@ class QuickRedis(redis.Redis):
                 text = rest.decode()
                 return NoScriptError(text) if text.startswith("NOSCRIPT") else ResponseError(text)
         raise ConnectionError("the server is gone")
+
+
+class Databases:
+    """The databases of one server that writes nothing to disk, handed out in turn, each emptied before it is."""
+
+    NUMBER = 16
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._clients: list[QuickRedis] = []
+        self._given = 0
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            client.config_set("appendonly", "no")
+
+    def next(self) -> QuickRedis:
+        """Return a client of an empty database; the one given `NUMBER` calls ago is emptied for that."""
+        index = self._given % self.NUMBER
+        self._given += 1
+        if index == len(self._clients):
+            self._clients.append(QuickRedis(self._path, index))
+        self._clients[index].flushdb()
+        return self._clients[index]
+
+    def close(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            client.hang_up()

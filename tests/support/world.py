@@ -115,6 +115,10 @@ class VirtualViews(Views):
         return int(self._redis.get(CLOCK_KEY))
 
 
+NEW_REDIS: list[Callable[[], Any]] = [fakeredis.FakeRedis]
+"""Makes the Redis of a world that isn't given one; tests put a real server here, which is five times as fast."""
+
+
 class World:
     """One account `fake`, one agent `7`, any number of batches."""
 
@@ -126,7 +130,7 @@ class World:
         pace: PacePolicy | None = None,
         seam: Seam | None = None,
     ) -> None:
-        self.redis: Any = redis if redis is not None else fakeredis.FakeRedis()
+        self.redis: Any = redis if redis is not None else NEW_REDIS[0]()
         self.seam = seam or Seam()
         self.clock = START_S
         self._tick(0)

@@ -24,7 +24,8 @@ from paceline.errors import (
     Throttled,
 )
 from paceline.providers.answers import Answer
-from paceline.providers.http import Body, Http, HttpPolicy
+from paceline.providers.http import Http, HttpPolicy
+from paceline.providers.policy import Body
 from tests.support.httpx_errors import MARK, Scripted, every_error, every_name
 from tests.support.raw_server import Peer, RawServer, Script, answer, answering, refused_url
 

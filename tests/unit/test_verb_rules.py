@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.flower import check_reachable
+from cli.hooks import kolena_account, read_secret
 from cli.pause import one_of
 from cli.planning import least_seconds
-from paceline.errors import ConfigError, UsageError
+from config.settings import load_settings
+from paceline.errors import ConfigError, CredentialsError, UsageError
 from paceline.model import Rate
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the very thing that is refused
@@ -53,3 +57,40 @@ def test_flower_with_a_password_may_listen_anywhere() -> None:
 def test_pause_wants_either_a_batch_or_an_account(batch: str | None, account: str | None) -> None:
     with pytest.raises(UsageError, match="BATCH or --account"):
         one_of(batch, account)
+
+
+@pytest.mark.parametrize(
+    ("variables", "name", "found"),
+    [
+        ({"KOLENA_API_KEY": "k"}, None, "kolena"),
+        ({"KOLENA_API_KEY": "k", "KINDO_API_KEY": "k"}, None, "kolena"),
+        ({"KOLENA_API_KEY": "k", "PACELINE_ACCOUNTS__EU__PROVIDER": "kolena"}, "eu", "eu"),
+        ({"KOLENA_API_KEY": "k", "PACELINE_ACCOUNTS__EU__PROVIDER": "kolena"}, None, "several Kolena accounts"),
+        ({"KOLENA_API_KEY": "k", "KINDO_API_KEY": "k"}, "kindo", "kindo sends no hints"),
+        ({"KINDO_API_KEY": "k"}, None, "no Kolena account"),
+        ({"KOLENA_API_KEY": "k"}, "other", "other"),
+    ],
+)
+def test_hooks_are_for_one_kolena_account(
+    variables: dict[str, str], name: str | None, found: str, tmp_path: Path
+) -> None:
+    settings = load_settings(variables, tmp_path)
+    if found in settings.accounts:
+        assert kolena_account(settings, name).name == found
+    else:
+        with pytest.raises(ConfigError, match=found):
+            kolena_account(settings, name)
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_hooks_want_a_secret_and_name_its_variable(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOOK_SECRET", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HOOK_SECRET", value)
+    with pytest.raises(CredentialsError, match="HOOK_SECRET"):
+        read_secret("HOOK_SECRET")
+
+
+def test_a_secret_is_taken_without_what_a_shell_leaves_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", " s3cret\n")
+    assert read_secret("HOOK_SECRET") == b"s3cret"
