@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from paceline.providers.base import SubmitRequest
 from paceline.replies import Moved
 from paceline.steps.context import Waits
 from tests.support.fake_provider import CAPABILITIES, lost_answer
+from tests.support.seam import Mode
 from tests.support.world import World
 
 
@@ -346,6 +348,34 @@ def test_cancelling_ends_what_waits_and_what_runs_and_keeps_what_was_paid() -> N
     run = next(item for item in world.views.submissions(batch) if item.run_id in world.provider.deleted)
     assert world.sink.parts[run.id].record["data"] == {"first": {"status": "success"}}
     assert (run.reason, run.credits) == ("cancelled", 0.5)
+
+
+def cancelled_world(plan: dict[int, Mode]) -> tuple[World, str]:
+    """Cancel a batch of three while one is uncertain and two run; `plan` counts effects from there."""
+    world = World(waits=Waits(settle_s=20))
+    world.provider.run_s = 6000.0
+    world.provider.after_accept = lambda request: lost_answer(request) if request.external_id.endswith("3") else None
+    batch = world.plan(3)
+    world.run(0.3)
+    cancel(world, batch)
+    world.seam.names.clear()
+    world.seam.plan = plan
+    world.run(9000)
+    return world, batch
+
+
+def test_a_worker_that_dies_while_cancelling_loses_nothing() -> None:
+    quiet, _ = cancelled_world({})
+    steps = len(quiet.seam.names)
+    assert {"provider.delete", "results.put"} <= set(quiet.seam.names)
+    for at, mode in itertools.product(range(steps), (Mode.CRASH_BEFORE, Mode.CRASH_AFTER)):
+        world, batch = cancelled_world({at: mode})
+        view = world.views.batch(batch)
+        told = f"{mode} {at}"
+        assert (view.closed, view.outcomes[Outcome.CANCELLED]) == (True, 3), told
+        kept = [part.record["data"] for part in world.sink.parts.values()]
+        assert kept == [{"first": {"status": "success"}}] * 3, told
+        assert len(world.provider.deleted) == 3, told
 
 
 def test_a_run_that_ends_before_it_is_deleted_succeeds() -> None:
