@@ -31,6 +31,7 @@ VERBS = {
     "collect": ("cli.collect", "Ask again after runs that took longer than the time limit."),
     "retry": ("cli.retry", "Send what failed once more."),
     "verify": ("cli.verify", "Hold manifest, ledger, provider and output against each other."),
+    "export": ("cli.export", "Write a batch's records to another place."),
     "rebuild": ("cli.rebuild", "Make the ledger of a batch anew after Redis was lost."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),
     "resume": ("cli.resume", "Let a paused account or batch go on."),

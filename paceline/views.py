@@ -270,6 +270,10 @@ class Views:
             raise UnknownSubmission(f"no submission {submission}; ids look like {submission_id('b012345678', 1)}")
         return found
 
+    def submission_ids(self, batch: BatchView) -> list[str]:
+        """Return the ids of all submissions that a batch has now, in order."""
+        return [submission_id(batch.id, index) for index in range(1, batch.total + 1)]
+
     def submissions(self, batch: str, first: int = 1, last: int | None = None) -> Iterator[Submission]:
         """Yield a batch's submissions by index, reading a few hundred at a time."""
         end = self.batch(batch).total if last is None else last
