@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import click
+
+from cli.exits import Exit, exit_of_summary
+from cli.output import print_json
+from config.logs import printable
 from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.errors import LedgerLost, UnknownBatch
 from paceline.model import BatchSpec
@@ -41,6 +47,16 @@ def run_command(spec: BatchSpec) -> str:
     for name, value in spec.inputs.items():
         words += ["--input", f"{name}={value}"]
     return shlex.join(words)
+
+
+def say_forgotten(spec: BatchSpec, summary: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Say that a batch was complete and is no longer in the ledger; return the exit code of its summary."""
+    click.echo(f"Batch {spec.batch_id()} is complete already; nothing was sent, nothing was paid.", err=True)
+    places = printable(", ".join(spec.to))
+    click.echo(f"paceline gc has removed it from the ledger; its results are where they were put: {places}", err=True)
+    if as_json:
+        print_json(summary)
+    return exit_of_summary(dict(summary))
 
 
 def can_be_rebuilt(folder: str, batch: str) -> bool:

@@ -33,6 +33,7 @@ VERBS = {
     "verify": ("cli.verify", "Hold manifest, ledger, provider and output against each other."),
     "export": ("cli.export", "Write a batch's records to another place."),
     "rebuild": ("cli.rebuild", "Make the ledger of a batch anew after Redis was lost."),
+    "gc": ("cli.gc", "Remove old, complete batches from the ledger; outputs stay."),
     "pause": ("cli.pause", "Send nothing more for an account or batch."),
     "resume": ("cli.resume", "Let a paused account or batch go on."),
     "up": ("cli.up", "Start Redis and workers in the background."),

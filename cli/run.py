@@ -16,7 +16,7 @@ import click
 from cli.asked import Asked, asking, merged
 from cli.exits import Exit, exit_of_summary
 from cli.follow import Ending, Interrupted, follow
-from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command
+from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target
@@ -25,6 +25,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, NothingToDo, UsageError
 from paceline.formats import note_format
+from paceline.removing import find_forgotten
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -48,6 +49,8 @@ def command(asked: Asked, as_json: bool) -> int:
         batch = find_known(target, services)
         if batch is not None and batch.closed:
             return _already(services, batch, as_json)
+        if batch is None and (gone := find_forgotten(services.redis, target.spec.batch_id())):
+            return say_forgotten(target.spec, gone.summary, as_json=as_json)
         with noticing_loss(prepare(target, services, batch)):
             ending = follow(target, services, interrupted)
     if as_json:
@@ -79,7 +82,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     from producers.sources import walk
 
     if batch is None:
-        if next(iter(walk(target.source.location, exclude=excluded(target, services.views))), None) is None:
+        if next(iter(walk(target.source.location, exclude=excluded(target, services))), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target, services)
@@ -137,8 +140,8 @@ def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
         )
     raise UsageError(
         f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
-        " PACELINE_REDIS_URL, or with other options; use those (if that Redis is lost, `paceline rebuild OUT` makes its"
-        f" ledger anew), or choose another --to to pay for {target.source.location!r} again"
+        " PACELINE_REDIS_URL, or with other options, or paceline gc has removed its batch; use those (if that"
+        f" Redis is lost, `paceline rebuild OUT` makes its ledger anew), or choose another --to to pay for {target.source.location!r} again"
     )
 
 

@@ -66,7 +66,7 @@ def reexport(
 
     `ask` gets a run from the provider: None says that it has no such run. Raises `SinkError`, and what `ask` raises.
     """
-    names = views.submission_ids(batch)
+    names = list(views.ids(batch))
     found = Reexported(len(names))
     records = _Records(views, batch, results, ask, found)
     for part in records.parts(names):
@@ -77,7 +77,7 @@ def reexport(
         closing = Closing(
             batch=batch.id,
             manifest=_manifest(batch),
-            submissions=batch.total,
+            submissions=batch.in_manifest,
             summary=_summary(batch, views.now_ms()),
             still_open=lambda: _is_same(views.find_batch(batch.id), batch),
         )
@@ -93,7 +93,7 @@ def find_record(
     """Return the record of one submission from an output's part or the results backend, None where neither has it."""
     for folder in _folders(batch):
         part = _own_part(folder, item.id)
-        if part is not None and _is_of(part, item, files):
+        if part is not None and _is_of(part, batch, item, files):
             return part.record
     kept = results.get(item.id)
     return kept if kept is not None and kept["run_id"] == item.run_id else None
@@ -127,7 +127,7 @@ class _Records:
 
     def _part(self, item: Submission, files: Sequence[PlannedFile]) -> Part:
         for part in self._candidates(item):
-            if part is not None and _is_of(part, item, files):
+            if part is not None and _is_of(part, self._batch, item, files):
                 self._found.origins[Origin.OUTPUT] += 1
                 return part
         origin, data, item = self._data(item)
@@ -166,19 +166,11 @@ def _own_part(folder: str, submission: str) -> Part | None:
         return None
 
 
-def _is_of(part: Part, item: Submission, files: Sequence[PlannedFile]) -> bool:
+def _is_of(part: Part, batch: BatchView, item: Submission, files: Sequence[PlannedFile]) -> bool:
     """Tell whether a part says what the ledger says of a submission; else another source is looked at."""
-    wanted = {
-        "batch": item.batch,
-        "outcome": item.outcome.value if item.outcome else None,
-        "reason": item.reason,
-        "run_id": item.run_id,
-        "external_id": item.external_id,
-        "attempts": item.attempt,
-        "files": [file.path for file in files],
-    }
-    named = [row.get("path") for row in part.files]
-    return all(part.record.get(name) == wanted[name] for name in _FACTS) and named == wanted["files"]
+    wanted = build_part(batch, item, files, (), {})
+    same = all(part.record.get(name) == wanted.record[name] for name in _FACTS)
+    return same and [row.get("path") for row in part.files] == [row["path"] for row in wanted.files]
 
 
 def _manifest(batch: BatchView) -> str:

@@ -74,6 +74,11 @@ class BatchView:
     rebuilding: bool = False
 
     @property
+    def in_manifest(self) -> int:
+        """Return how many submissions the manifest has."""
+        return self.total
+
+    @property
     def spec(self) -> BatchSpec:
         """Return what makes the batch this batch."""
         return BatchSpec(
@@ -270,9 +275,9 @@ class Views:
             raise UnknownSubmission(f"no submission {submission}; ids look like {submission_id('b012345678', 1)}")
         return found
 
-    def submission_ids(self, batch: BatchView) -> list[str]:
-        """Return the ids of all submissions that a batch has now, in order."""
-        return [submission_id(batch.id, index) for index in range(1, batch.total + 1)]
+    def ids(self, batch: BatchView) -> Iterator[str]:
+        """Give the ids of a batch's submissions in the order of their files."""
+        return (submission_id(batch.id, index) for index in range(1, batch.total + 1))
 
     def submissions(self, batch: str, first: int = 1, last: int | None = None) -> Iterator[Submission]:
         """Yield a batch's submissions by index, reading a few hundred at a time."""
