@@ -146,9 +146,13 @@ def _remove(settings: Settings, services: Services | None, doomed: _Doomed) -> N
 
 def _ask(doomed: _Doomed) -> None:
     """Ask a person. Raises `UsageError` where there is nobody to ask."""
-    if not sys.stdin.isatty():
+    if not _on_terminal():
         raise UsageError("there is no terminal to ask on: add --yes to remove this, or --dry-run to see it")
     click.confirm(f"Remove {doomed}? Outputs stay.", abort=True, err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _report(doomed: _Doomed, dry_run: bool) -> dict[str, Any]:

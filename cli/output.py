@@ -44,3 +44,8 @@ def size(size_bytes: int) -> str:
         value /= 1000
         units.pop(0)
     return f"{size_bytes} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def amount(credits: float) -> str:
+    """Write credits for people, to the hundredth, whatever the size: 1,234,567.5."""
+    return f"{credits:,.2f}".rstrip("0").rstrip(".")

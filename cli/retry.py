@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import click
 
 from cli.exits import Exit
 from cli.run import counted
 from cli.session import pick_batch, send_on, session
+from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
 from paceline.ledger import BY_PERSON
@@ -29,9 +31,9 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
     settings = load_settings()
     with session(settings) as services:
         found = pick_batch(services.views, batch)
-        items = _failed(services, found, reason)
+        items = [item for item in _failed(services, found) if reason in (None, item.reason)]
         if not items:
-            click.echo(f"Batch {found.id} has nothing that failed{f' with {reason}' if reason else ''}.", err=True)
+            click.echo(_nothing(services, found, reason), err=True)
             return Exit.NOTHING_TO_DO
         if sys.stdin.isatty() and not yes:
             click.confirm(f"Send {counted(len(items), 'submission')} again, and pay for each?", abort=True, err=True)
@@ -47,12 +49,20 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
     return Exit.DONE
 
 
-def _failed(services: Services, batch: BatchView, reason: str | None) -> list[Submission]:
+def _failed(services: Services, batch: BatchView) -> list[Submission]:
     return [
         item
         for item in services.views.submissions(batch.id)
-        if item.state is State.EXPORTED
-        and item.outcome is Outcome.FAILED
-        and item.reason != "timed_out"
-        and reason in (None, item.reason)
+        if item.state is State.EXPORTED and item.outcome is Outcome.FAILED and item.reason != "timed_out"
     ]
+
+
+def _nothing(services: Services, batch: BatchView, reason: str | None) -> str:
+    """Say that there is nothing to retry, and what there is instead."""
+    if reason == "timed_out":
+        return f"What timed out isn't sent again, but fetched: paceline collect {batch.id}"
+    reasons = Counter(item.reason for item in _failed(services, batch))
+    if reason is None or not reasons:
+        return f"Batch {batch.id} has nothing that failed."
+    there = ", ".join(f"{name} ({number:,})" for name, number in sorted(reasons.items(), key=str))
+    return printable(f"Batch {batch.id} has nothing that failed with {reason!r}; the reasons there are: {there}")

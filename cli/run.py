@@ -17,7 +17,7 @@ from cli.asked import Asked, asking, merged
 from cli.exits import Exit, exit_of_summary
 from cli.follow import Ending, Interrupted, follow
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
-from cli.output import print_fields
+from cli.output import amount, print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target
 from config.logs import printable
@@ -140,8 +140,9 @@ def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
         )
     raise UsageError(
         f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
-        " PACELINE_REDIS_URL, or with other options, or paceline gc has removed its batch; use those (if that"
-        f" Redis is lost, `paceline rebuild OUT` makes its ledger anew), or choose another --to to pay for {target.source.location!r} again"
+        " PACELINE_REDIS_URL, or with other options, or paceline gc has removed its batch; use those (if that Redis is"
+        " lost, `paceline rebuild OUT` makes its ledger anew), or choose another --to to pay for"
+        f" {target.source.location!r} again"
     )
 
 
@@ -197,12 +198,12 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
         ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
         ("refused 429", f"{requests['rejected_429']:,}"),
-        ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
+        ("credits", credits_of(summary["credits"], batch.runs_done)),
         ("time", duration(summary["seconds"])),
     ]
     for run, submission in islice(batch.duplicates.items(), DUPLICATES_SHOWN):
         cost = batch.duplicate_credits.get(run)
-        paid = "at a cost not reported" if cost is None else f"for {cost:,g} credits"
+        paid = "at a cost not reported" if cost is None else f"for {amount(cost)} credits"
         lines.append(("DUPLICATE", f"run {run} {paid}, beside the one of {submission}"))
     if batch.unaudited:
         lines.append(("audit", f"given up for {counted(batch.unaudited, 'submission')}: paceline verify {batch.id}"))
@@ -213,6 +214,13 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
+
+
+def credits_of(credits: float | None, runs: int) -> str:
+    """Write what runs have used, in all and each on average."""
+    if credits is None:
+        return "not reported"
+    return f"{amount(credits)}" + (f" · {amount(credits / runs)} a run" if runs > 1 else "")
 
 
 def counted(number: int, noun: str) -> str:

@@ -59,13 +59,13 @@ class Desk:
         """Note what keeps a batch from going on, for `status`; `""` clears it."""
         self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))
 
-    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
+    def pause_by_hand(self, account: str, *, batch: str = "", message: str, by: str = "") -> bool:
         """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
 
-        What is under way goes on. A pause that stands keeps its reason.
+        What is under way goes on. A pause that stands keeps its reason. `by` says who it is.
         """
         wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
-        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
+        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message, by]))
 
     def resume(self, account: str, *, batch: str = "", reason: str = "") -> tuple[bool, Follow | None]:
         """Let a paused account (or batch) go on, if it is paused for `reason` ('' = any); False if it wasn't."""
