@@ -72,7 +72,7 @@ def _folders(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[
         open_sink(folder)
         if folder in batch.to and not batch.closed:
             raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another folder")
-        if Path(batch.source) in (Path(folder), *Path(folder).parents):
+        if folder not in batch.to and Path(batch.source) in (Path(folder), *Path(folder).parents):
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
         holder = next((other.id for other in others if folder in other.to), None)
         file = find_batch_file(str(Path(folder, BATCH_FILE)))

@@ -49,7 +49,7 @@ def ask_usage(services: Services, batch: BatchView) -> Used:
         )
     account.key()
     provider = open_provider(account, services.settings, services.limiter)
-    since_ms = batch.started_ms or batch.created_ms
+    since_ms = min(batch.created_ms, batch.started_ms or batch.created_ms)  # created: when it was rebuilt, if it was
     since = datetime.fromtimestamp(since_ms / 1000, UTC)
     found = ask(account, services.limiter, EndpointClass.LIST, lambda: provider.usage(batch.agent, since))
     return Used(f"{account.name}:{batch.agent}", since_ms, found)

@@ -8,16 +8,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from cli.run import refuse_lost_ledger
+from cli.target import excluded
+from paceline.errors import UsageError
 from paceline.model import Outcome, submission_id
 from paceline.rebuilding import rebuild
 from paceline.removing import find_forgotten
 from tests.support.fake_provider import lost_answer
 from tests.support.lost import Scene
 from tests.support.verbs import Verbs
+
+if TYPE_CHECKING:
+    from cli.target import Target
+    from config.services import Services
 
 DAY_MS = 86_400_000
 
@@ -185,6 +193,27 @@ def test_a_removed_batch_can_be_rebuilt_and_retried(scene: Scene, verbs: Verbs) 
     rebuild(world.ledger, world.views, str(scene.out), sending_s=lambda _size: 0.0, paused_message="x")
     assert scene.batch().closed
     assert verbs("export", scene.id, "--to", "more").code == 0
+
+
+def test_a_run_into_an_output_that_the_ledger_no_longer_has_is_refused(scene: Scene, verbs: Verbs) -> None:
+    assert verbs("gc", "--yes").code == 0
+    services = cast("Services", scene.world)  # all that is looked at are its views
+    for spec, words in ((scene.spec, "holds this batch"), (replace(scene.spec, name="other"), "paceline gc")):
+        target = cast(
+            "Target", SimpleNamespace(spec=spec, manifest=str(scene.manifest), source=SimpleNamespace(location="x"))
+        )
+        with pytest.raises(UsageError, match=words):
+            refuse_lost_ledger(str(scene.out), target, services)
+
+
+def test_a_removed_batchs_output_is_part_of_no_other_file_set(scene: Scene, verbs: Verbs, tmp_path: Path) -> None:
+    services = cast("Services", SimpleNamespace(views=scene.world.views, redis=scene.world.redis))
+    source = SimpleNamespace(location=str(tmp_path))
+    target = cast("Target", SimpleNamespace(source=source, exclude=("/home",)))
+    before = excluded(target, services)
+    assert str(scene.out) in before
+    assert verbs("gc", "--yes").code == 0
+    assert excluded(target, services) == before
 
 
 # -- retry, pause, list, status, show --------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.flower import check_reachable
+from cli.output import amount
 from cli.pause import one_of
 from cli.planning import least_seconds
+from cli.run import credits_of
 from paceline.errors import ConfigError, UsageError
 from paceline.model import Rate
 
@@ -53,3 +55,25 @@ def test_flower_with_a_password_may_listen_anywhere() -> None:
 def test_pause_wants_either_a_batch_or_an_account(batch: str | None, account: str | None) -> None:
     with pytest.raises(UsageError, match="BATCH or --account"):
         one_of(batch, account)
+
+
+@pytest.mark.parametrize(
+    ("credits", "shown"),
+    [(0.0, "0"), (1.5, "1.5"), (11992.0, "11,992"), (1_234_567.25, "1,234,567.25"), (1e15, "1,000,000,000,000,000")],
+)
+def test_credits_are_shown_to_the_hundredth_whatever_their_number(credits: float, shown: str) -> None:
+    assert amount(credits) == shown
+
+
+@pytest.mark.parametrize(
+    ("credits", "runs", "shown"),
+    [
+        (None, 0, "not reported"),
+        (None, 3, "not reported"),
+        (4.0, 1, "4"),
+        (10.0, 3, "10 · 3.33 a run"),
+        (0.0, 2, "0 · 0 a run"),
+    ],
+)
+def test_the_mean_of_a_run_stands_beside_the_credits(credits: float | None, runs: int, shown: str) -> None:
+    assert credits_of(credits, runs) == shown
