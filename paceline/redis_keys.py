@@ -173,11 +173,11 @@ PERMANENT = (
     r"pl:meta",
     r"pl:batches",
     r"pl:accounts",
-    r"pl:(removing|forgotten)",
     r"pl:b:[^:]+(:planned|:journal)?",
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",
     r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
+    r"pl:(removing|forgotten)",
 )
 """Patterns of the keys that may live without a TTL (until their batch is collected)."""
