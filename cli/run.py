@@ -198,7 +198,7 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
         ("requests", f"{requests['add']:,} add · {requests['list'] + requests['get']:,} status"),
         ("refused 429", f"{requests['rejected_429']:,}"),
-        ("credits", credits_of(summary["credits"], batch.runs_done)),
+        ("credits", credits_of(summary["credits"], summary["runs_accepted"] - states["running"])),
         ("time", duration(summary["seconds"])),
     ]
     for run, submission in islice(batch.duplicates.items(), DUPLICATES_SHOWN):

@@ -64,7 +64,6 @@ class BatchView:
     duplicates: Mapping[str, str]
     duplicate_credits: Mapping[str, float]
     credits: float | None
-    runs_done: int
     audit_at: int | None
     created_ms: int
     started_ms: int | None
@@ -164,7 +163,6 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         duplicates=_group(row, "duplicate:"),
         duplicate_credits={run: float(value) for run, value in _group(row, "cost:").items()},
         credits=float(row["credits"]) if "credits" in row else None,
-        runs_done=int(row.get("runs_done", 0)),
         audit_at=_number(row, "audit_at"),
         created_ms=int(row["created_ms"]),
         started_ms=_number(row, "started_ms"),
