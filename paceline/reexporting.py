@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from paceline import jsonl
-from paceline.model import ErrorNote, PlannedFile, RunView, State, Submission, index_of
+from paceline.errors import SinkError
+from paceline.manifest import ManifestWriter
+from paceline.model import (
+    ErrorNote,
+    PlannedFile,
+    PlannedSubmission,
+    RunView,
+    State,
+    Submission,
+    index_of,
+    submission_id,
+)
 from paceline.records import build_part, credits_by
 from paceline.results import Results
 from paceline.sinks.base import Closing, Part, Sink
@@ -68,22 +80,23 @@ def reexport(
     """
     names = list(views.ids(batch))
     found = Reexported(len(names))
-    records = _Records(views, batch, results, ask, found)
-    for part in records.parts(names):
-        for sink in sinks:
-            sink.write(part)
-        found.exported += 1
-    if batch.closed and found.exported == found.total:
-        closing = Closing(
-            batch=batch.id,
-            manifest=_manifest(batch),
-            submissions=batch.in_manifest,
-            summary=_summary(batch, views.now_ms()),
-            still_open=lambda: _is_same(views.find_batch(batch.id), batch),
-        )
-        for sink in sinks:
-            sink.commit(closing)
-        found.complete = closing.still_open()
+    with ExitStack() as stack:
+        manifest = stack.enter_context(_manifest(views, batch)) if batch.closed else None
+        for part in _Records(views, batch, results, ask, found).parts(names):
+            for sink in sinks:
+                sink.write(part)
+            found.exported += 1
+        if manifest is not None and found.exported == found.total:
+            closing = Closing(
+                batch=batch.id,
+                manifest=manifest,
+                submissions=batch.in_manifest,
+                summary=_summary(batch, views.now_ms()),
+                still_open=lambda: _is_same(views.find_batch(batch.id), batch),
+            )
+            for sink in sinks:
+                sink.commit(closing)
+            found.complete = closing.still_open()
     return found
 
 
@@ -173,10 +186,28 @@ def _is_of(part: Part, batch: BatchView, item: Submission, files: Sequence[Plann
     return same and [row.get("path") for row in part.files] == [row["path"] for row in wanted.files]
 
 
-def _manifest(batch: BatchView) -> str:
-    """Name the manifest, or the copy of it in another output where that one is gone."""
+@contextmanager
+def _manifest(views: Views, batch: BatchView) -> Iterator[str]:
+    """Name the manifest, or a copy in another output; where all are gone, one that is made anew from the ledger.
+
+    Raises `SinkError` where that can't be: the files that were left out stand in the manifest alone.
+    """
     copies = [str(Path(folder, MANIFEST)) for folder in _folders(batch) if is_committed(folder, batch.id)]
-    return next((path for path in (batch.manifest, *copies) if Path(path).exists()), batch.manifest)
+    there = next((path for path in (batch.manifest, *copies) if Path(path).exists()), None)
+    if there is not None:
+        yield there
+        return
+    with TemporaryDirectory(prefix="paceline-") as folder:
+        path = str(Path(folder, MANIFEST))
+        with ManifestWriter(path, batch.id) as writer:
+            for index in range(1, batch.in_manifest + 1):
+                writer.write(PlannedSubmission(index, views.files(submission_id(batch.id, index))))
+            if writer.flush() != batch.manifest_bytes:
+                raise SinkError(
+                    f"manifest {batch.manifest} is gone, and the {batch.files_skipped:,} files that were left out stand"
+                    " nowhere else: bring it back from a copy"
+                )
+        yield path
 
 
 def _summary(batch: BatchView, now_ms: int) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paceline.errors import Refused, Unavailable
+from paceline.errors import Refused, SinkError, Unavailable
 from paceline.model import Outcome, RunView, submission_id
 from paceline.records import read_record
 from paceline.reexporting import Origin, Reexported, reexport
@@ -132,6 +132,23 @@ def test_what_nobody_has_any_more_is_named(scene: Scene) -> None:
     assert found.lost == [submission_id(scene.id, 5)]
     record = json.loads((scene.folder / "more" / "results.jsonl").read_bytes().splitlines()[4])
     assert (record["outcome"], record["data"], record["error"]["phase"]) == ("succeeded", {}, "export")
+
+
+def test_a_manifest_that_is_gone_is_made_anew_unless_files_were_left_out(scene: Scene, tmp_path: Path) -> None:
+    for folder in scene.outs:
+        shutil.rmtree(folder)
+    with pytest.raises(SinkError, match="1 files that were left out"):
+        again(scene)
+    assert not (tmp_path / "more").exists()
+    (tmp_path / "other").mkdir()
+    whole = Scene(tmp_path / "other")
+    Path(whole.spec.source, "empty").unlink()
+    whole.plan()
+    whole.world.run()
+    wanted = content(whole.out)
+    shutil.rmtree(whole.out)
+    assert again(whole).complete
+    assert content(whole.folder / "more") == wanted
 
 
 def test_a_provider_that_is_away_stops_it_before_anything_is_committed(scene: Scene) -> None:
