@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -18,7 +19,6 @@ from paceline.errors import (
     UnsafeRedis,
     UsageError,
 )
-from paceline.model import Choice
 from paceline.views import BatchView
 
 
@@ -56,14 +56,18 @@ def exit_of(error: PacelineError) -> Exit:
     return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.USAGE)
 
 
-def exit_of_batch(batch: BatchView, summary: dict[str, Any]) -> Exit:
+def exit_of_batch(batch: BatchView, summary: Mapping[str, Any]) -> Exit:
     """Return the exit code that a batch and its summary amount to."""
+    return exit_of_summary(summary, tolerated=batch.tolerated)
+
+
+def exit_of_summary(summary: Mapping[str, Any], *, tolerated: bool) -> Exit:
+    """Return the exit code that a summary amounts to; `tolerated`: what failed in it is within the tolerance."""
     submissions, files = summary["submissions"], summary["files"]
     if summary["state"] == "complete":
         if not submissions["total"]:
             return Exit.NOTHING_USABLE if files["skipped"] else Exit.NOTHING_TO_DO
-        failed = files["failed"] and not (batch.choices.get(Choice.MAX_FAILURES) and batch.tolerated)
-        flawed = failed or files["cancelled"] or summary["duplicate_runs"]
+        flawed = (files["failed"] and not tolerated) or files["cancelled"] or summary["duplicate_runs"]
         return Exit.FAILURES if flawed else Exit.DONE
     waiting = submissions["total"] - submissions["exported"] - submissions["held"]
     return Exit.HELD if submissions["held"] and not waiting else Exit.RUNNING

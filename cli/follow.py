@@ -99,7 +99,7 @@ class Planner(threading.Thread):
                     self._target.source,
                     self._target.limits,
                     self._messenger.send,
-                    exclude=excluded(self._target, self._services.views),
+                    exclude=excluded(self._target, self._services),
                     stopped=self._stopping.is_set,
                     weights=self._target.weights(batch.settled),
                 )

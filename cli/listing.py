@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from cli.output import local_time, print_columns, print_json
+from cli.pauses import who_and_when
 from cli.reading import nothing_here, reading
 from config.logs import printable
 from config.settings import load_settings
+from paceline.pauses import Pause, find_pause
 from paceline.summary import summarize
 from paceline.times import iso
 from paceline.views import BatchView, Views
@@ -22,14 +24,15 @@ def command(as_json: bool) -> None:
     settings = load_settings()
     with reading(settings) as services:
         batches = [] if services is None else all_batches(services.views)
+        pauses = [] if services is None else [find_pause(services.redis, batch) for batch in batches]
         rows = [] if services is None else [_row(batch, services.views.now_ms()) for batch in batches]
     if as_json:
-        print_json(rows)
+        print_json([row | {"paused": pause and pause.as_dict()} for row, pause in zip(rows, pauses, strict=True)])
     elif not rows:
         click.echo(printable(nothing_here(settings)), err=True)
     else:
-        head = ("BATCH", "NAME", "STATE", "FILES", "AGENT", "CREATED", "SOURCE", "TO")
-        print_columns([head, *(_cells(row, batch) for row, batch in zip(rows, batches, strict=True))])
+        head = ("BATCH", "NAME", "STATE", "FILES", "AGENT", "CREATED", "SOURCE", "TO", "PAUSED")
+        print_columns([head, *map(_cells, rows, batches, pauses)])
 
 
 def all_batches(views: Views) -> list[BatchView]:
@@ -51,8 +54,9 @@ def _row(batch: BatchView, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _cells(row: dict[str, Any], batch: BatchView) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], batch: BatchView, pause: Pause | None) -> tuple[str, ...]:
     more = "" if batch.listed else "+"
     files = f"{row['files']['done']}/{row['files']['total']}{more}"
     created, to = local_time(batch.created_ms), " ".join(batch.to)
-    return (batch.id, batch.name, row["state"], files, row["agent"], created, batch.source, to)
+    paused = "" if pause is None else f"{who_and_when(pause)}: {pause.message or pause.reason}"
+    return (batch.id, batch.name, row["state"], files, row["agent"], created, batch.source, to, paused)

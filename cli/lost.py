@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
+from cli.exits import Exit, exit_of_summary
+from cli.output import print_json
+from config.logs import printable
 from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.errors import LedgerLost, UnknownBatch
 from paceline.model import BatchSpec
+from paceline.removing import Forgotten
 from paceline.views import BatchView
 
 
@@ -41,6 +47,16 @@ def run_command(spec: BatchSpec) -> str:
     for name, value in spec.inputs.items():
         words += ["--input", f"{name}={value}"]
     return shlex.join(words)
+
+
+def say_forgotten(spec: BatchSpec, gone: Forgotten, *, as_json: bool) -> Exit:
+    """Say that a batch was complete and is no longer in the ledger; return the exit code of its summary."""
+    click.echo(f"Batch {spec.batch_id()} is complete already; nothing was sent, nothing was paid.", err=True)
+    places = printable(", ".join(spec.to))
+    click.echo(f"paceline gc has removed it from the ledger; its results are where they were put: {places}", err=True)
+    if as_json:
+        print_json(gone.summary)
+    return exit_of_summary(gone.summary, tolerated=gone.tolerated)
 
 
 def can_be_rebuilt(folder: str, batch: str) -> bool:

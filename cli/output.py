@@ -49,3 +49,8 @@ def size(size_bytes: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def amount(credits: float) -> str:
+    """Write credits for people, to the hundredth, whatever the size: 1,234,567.5."""
+    return f"{credits:,.2f}".rstrip("0").rstrip(".")

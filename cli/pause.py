@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.pauses import whoami
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.settings import load_settings
@@ -13,7 +14,7 @@ from paceline.errors import UsageError
 @click.command("pause")
 @click.argument("batch", required=False)
 @click.option("--account", metavar="A", help="Pause everything that this account would send.")
-@click.option("--reason", "why", default="", metavar="TEXT", help="Shown by status.")
+@click.option("--reason", "why", default="", metavar="TEXT", help="Why; status and list show it, with who and when.")
 def command(batch: str | None, account: str | None, why: str) -> None:
     """Pause BATCH, or an account: nothing more is submitted.
 
@@ -35,7 +36,7 @@ def command(batch: str | None, account: str | None, why: str) -> None:
             account_name, batch_id = settings.account(account or "").name, ""
             word, remedy = f"account {account_name}", f"paceline resume --account {account_name}"
         text = f"{why or 'paused by a person'} (go on with: {remedy})"
-        if services.ledger.pause_by_hand(account_name, batch=batch_id, message=text):
+        if services.ledger.pause_by_hand(account_name, batch=batch_id, message=text, by=whoami()):
             click.echo(f"Paused {word}; go on with: {remedy}", err=True)
         else:
             click.echo(f"{word.capitalize()} was paused already, which stays; go on with: {remedy}", err=True)

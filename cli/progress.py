@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cli.output import amount
 from paceline.limiter import PaceView
 
 PLAIN_EVERY_S = 5.0
@@ -73,7 +74,7 @@ def plain_line(moment: Moment) -> str:
     if states["held"]:
         parts.append(f"{states['held']} held")
     if summary["credits"] is not None:
-        parts.append(f"{summary['credits']:,g} credits")
+        parts.append(f"{amount(summary['credits'])} credits")
     if summary["eta_seconds"]:
         parts.append(f"about {duration(summary['eta_seconds'])} left")
     if moment.waiting_for:
@@ -174,7 +175,7 @@ def _panel(title: str, moment: Moment) -> Any:
     left = f" · about {duration(summary['eta_seconds'])} left" if summary["eta_seconds"] else ""
     rows.add_row("time", f"{duration(summary['seconds'])} gone{left}")
     if summary["credits"] is not None:
-        rows.add_row("credits", f"{summary['credits']:,g}")
+        rows.add_row("credits", amount(summary["credits"]))
     failed = files["failed"] + files["cancelled"]
     if failed or files["skipped"]:
         rows.add_row("not done", f"{failed:,} failed · {files['skipped']:,} skipped")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import click
 
 from cli.exits import Exit
 from cli.output import counted
 from cli.session import pick_batch, send_on, session
+from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
 from paceline.decisions import BY_PERSON
@@ -34,9 +36,9 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
         found = pick_batch(services.views, batch)
         if found.paused == CANCELLED and not found.closed:
             raise UsageError(f"batch {found.id} is still being cancelled: paceline status {found.id} --watch")
-        items = _failed(services, found, reason)
+        items = [item for item in _failed(services, found, reason) if reason in (None, item.reason)]
         if not items:
-            click.echo(f"Batch {found.id} has nothing that failed{f' with {reason}' if reason else ''}.", err=True)
+            click.echo(_nothing(services, found, reason), err=True)
             return Exit.NOTHING_TO_DO
         if sys.stdin.isatty() and not yes:
             click.confirm(f"Send {counted(len(items), 'submission')} again, and pay for each?", abort=True, err=True)
@@ -61,5 +63,15 @@ def _failed(services: Services, batch: BatchView, reason: str | None) -> list[Su
         if item.state is State.EXPORTED
         and (item.outcome is Outcome.FAILED if reason != CANCELLED else item.outcome is Outcome.CANCELLED)
         and item.reason not in ("timed_out", "split")
-        and reason in (None, item.reason)
     ]
+
+
+def _nothing(services: Services, batch: BatchView, reason: str | None) -> str:
+    """Say that there is nothing to retry, and what there is instead."""
+    if reason == "timed_out":
+        return f"What timed out isn't sent again, but fetched: paceline collect {batch.id}"
+    reasons = Counter(item.reason for item in _failed(services, batch, None))
+    if reason is None or not reasons:
+        return f"Batch {batch.id} has nothing that failed."
+    there = ", ".join(f"{name} ({number:,})" for name, number in sorted(reasons.items(), key=str))
+    return printable(f"Batch {batch.id} has nothing that failed with {reason!r}; the reasons there are: {there}")

@@ -16,8 +16,8 @@ import click
 from cli.asked import Asked, asking, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
-from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command
-from cli.output import counted, print_fields
+from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
+from cli.output import amount, counted, print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target
 from config.logs import printable
@@ -26,6 +26,7 @@ from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, NothingToDo, UsageError
 from paceline.formats import note_format
 from paceline.model import Choice
+from paceline.removing import find_forgotten
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -49,6 +50,8 @@ def command(asked: Asked, as_json: bool) -> int:
         batch = find_known(target, services)
         if batch is not None and batch.closed:
             return _already(services, batch, as_json)
+        if batch is None and (gone := find_forgotten(services.redis, target.spec.batch_id())):
+            return say_forgotten(target.spec, gone, as_json=as_json)
         with noticing_loss(prepare(target, services, batch)):
             ending = follow(target, services, interrupted)
     if as_json:
@@ -80,7 +83,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     from producers.sources import walk
 
     if batch is None:
-        if next(iter(walk(target.source.location, exclude=excluded(target, services.views))), None) is None:
+        if next(iter(walk(target.source.location, exclude=excluded(target, services))), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target, services)
@@ -139,8 +142,9 @@ def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
         )
     raise UsageError(
         f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
-        " PACELINE_REDIS_URL, or with other options; use those (if that Redis is lost, `paceline rebuild OUT` makes its"
-        f" ledger anew), or choose another --to to pay for {target.source.location!r} again"
+        " PACELINE_REDIS_URL, or with other options, or paceline gc has removed its batch; use those (if that Redis is"
+        " lost, `paceline rebuild OUT` makes its ledger anew), or choose another --to to pay for"
+        f" {target.source.location!r} again"
     )
 
 
@@ -199,12 +203,12 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
         ("requests", _requests(requests)),
         ("refused 429", f"{requests['rejected_429']:,}"),
-        ("credits", "not reported" if summary["credits"] is None else f"{summary['credits']:,g}"),
+        ("credits", credits_of(summary["credits"], summary["runs_accepted"] - states["running"])),
         ("time", duration(summary["seconds"])),
     ]
     for run, submission in islice(batch.duplicates.items(), DUPLICATES_SHOWN):
         cost = batch.duplicate_credits.get(run)
-        paid = "at a cost not reported" if cost is None else f"for {cost:,g} credits"
+        paid = "at a cost not reported" if cost is None else f"for {amount(cost)} credits"
         lines.append(("DUPLICATE", f"run {run} {paid}, beside the one of {submission}"))
     if batch.unaudited:
         lines.append(("audit", f"given up for {counted(batch.unaudited, 'submission')}: paceline verify {batch.id}"))
@@ -221,6 +225,13 @@ def _requests(requests: dict[str, int]) -> str:
     sent = {name: requests[name] for name in ("add", "wait", "delete") if requests[name] or name == "add"}
     status = requests["list"] + requests["get"]
     return " · ".join(f"{number:,} {name}" for name, number in {**sent, "status": status}.items())
+
+
+def credits_of(credits: float | None, runs: int) -> str:
+    """Write what runs have used, in all and each on average."""
+    if credits is None:
+        return "not reported"
+    return f"{amount(credits)}" + (f" · {amount(credits / runs)} a run" if runs > 1 else "")
 
 
 def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from config.messages import Messenger, make_app
 from config.schema import Settings
 from config.services import Services, open_services
 from config.settings import load_settings
-from paceline.errors import ConfigError, UnknownBatch
+from paceline.errors import ConfigError, UnknownBatch, UsageError
 from paceline.formats import check_format
 from paceline.model import Follow
 from paceline.views import BatchView, Views
@@ -54,7 +54,12 @@ def send_on(services: Services, follows: Iterable[Follow]) -> None:
 
 
 def pick_batch(views: Views, text: str) -> BatchView:
-    """Find a batch by id, by the beginning of its id, or by name. Raises `UnknownBatch` that says what there is."""
+    """Find a batch by id, by the beginning of its id, or by name. Raises `UnknownBatch` that says what there is.
+
+    No text names no batch: `UsageError`.
+    """
+    if not text:
+        raise UsageError("no batch is named; `paceline list` shows all of them")
     ids = views.batch_ids()
     hits = [batch for batch in ids if batch == text] or [batch for batch in ids if batch.startswith(text)]
     if not hits:

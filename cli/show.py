@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.output import local_time, print_columns, print_fields, print_json, size
+from cli.output import amount, local_time, print_columns, print_fields, print_json, size
 from cli.reading import no_such_thing, reading
+from config.logs import printable
+from config.messages import make_app
 from config.settings import load_settings
 from paceline.errors import UnknownSubmission
-from paceline.model import PlannedFile, Submission
+from paceline.model import Outcome, PlannedFile, State, Submission
+from paceline.pauses import Pause, find_pause
+from paceline.records import credits_by
+from paceline.reexporting import find_record
 from paceline.times import iso
 from paceline.views import BatchView, Views
+from worker.results import CeleryResults
 
 FILES_SHOWN = 20
 
@@ -38,13 +46,43 @@ def command(submission: str, every: bool, as_json: bool) -> None:
         item, batch = _find(services.views, submission)
         files = services.views.files(item.id)
         journal = list(services.views.journal(item.batch, item.id))
+        by = credits_by(find_record(batch, item, files, CeleryResults(make_app(settings))) or {})
+        pause = find_pause(services.redis, batch)
+    item = replace(item, credits_by=by)
     parts = _parts(batch, item)
+    what_next = next_steps(item, batch, pause)
     if as_json:
-        print_json(_report(item, batch, files, journal, parts))
+        print_json(
+            _report(item, batch, files, journal, parts)
+            | {"next": [{"command": text, "effect": effect} for text, effect in what_next]}
+        )
         return
     _print_facts(item, batch, parts)
     _print_files(files, every)
     _print_journal(journal)
+    for text, effect in what_next:
+        click.echo(printable(f"Next:  {text}    {effect}"), err=True)
+
+
+def next_steps(item: Submission, batch: BatchView, pause: Pause | None) -> list[tuple[str, str]]:
+    """Return what a person may type about a submission as it stands, each with its effect; empty for nothing."""
+    match item.state:
+        case State.HELD:
+            has = f"if the provider has a run with the external id {item.external_id}"
+            return [
+                (f"paceline resolve {item.id} --run-id R", f"{has}: follow that one, which costs nothing"),
+                (f"paceline resolve {item.id} --resubmit", "if it surely has none: send it again; else paid twice"),
+                (f"paceline resolve {item.id} --fail", "leave it, as failed"),
+            ]
+        case State.PLANNED if pause is not None:
+            whom = batch.id if pause.what == "batch" else f"--account {batch.account}"
+            return [(f"paceline resume {whom}", f"it waits because of a pause: {pause.message or pause.reason}")]
+        case State.EXPORTED if item.outcome is Outcome.FAILED and item.reason == "timed_out":
+            return [(f"paceline collect {batch.id}", "fetch what has ended since; costs nothing")]
+        case State.EXPORTED if item.outcome is Outcome.FAILED:
+            command = shlex.join(["paceline", "retry", batch.id, "--reason", item.reason or ""])
+            return [(command, "send all that failed so again; each is paid for again")]
+    return []
 
 
 def _find(views: Views, text: str) -> tuple[Submission, BatchView]:
@@ -82,6 +120,9 @@ def _report(
         "run_url": item.run_url,
         "raw_status": item.raw_status,
         "credits": item.credits,
+        "credits_by": dict(item.credits_by) or None,
+        "past_runs": list(item.past),
+        "past_credits": item.past_credits if item.past else None,
         "external_id": item.external_id,
         "attempts": item.attempt,
         "generation": item.generation,
@@ -113,7 +154,9 @@ def _print_facts(item: Submission, batch: BatchView, parts: list[str]) -> None:
         ("run", " ".join(word for word in (item.run_id, item.raw_status, item.run_url) if word)),
         ("external id", item.external_id),
         ("attempts", str(item.attempt)),
-        ("credits", "" if item.credits is None else f"{item.credits:,g}"),
+        ("earlier runs", " ".join(item.past) and f"{' '.join(item.past)}, {amount(item.past_credits)} credits"),
+        ("credits", "" if item.credits is None else amount(item.credits)),
+        *(("", f"{amount(used)} for {name}") for name, used in item.credits_by.items()),
         *((name, local_time(ms) if ms else "") for name, ms in times),
         *(("part", part) for part in parts),
     ]

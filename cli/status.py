@@ -13,10 +13,12 @@ from cli.follow import class_of, title, waiting_for
 from cli.listing import all_batches
 from cli.lost import noticing_loss
 from cli.output import print_columns, print_fields, print_json
+from cli.pauses import who_and_when
 from cli.progress import Moment, duration, in_flight, open_progress, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
 from cli.run import print_summary
 from cli.session import pick_batch
+from cli.usage import Used, ask_usage
 from config.logs import printable
 from config.queues import submit_queue
 from config.services import Services
@@ -24,6 +26,7 @@ from config.settings import load_settings
 from paceline.errors import UsageError
 from paceline.limiter import PaceView
 from paceline.model import Outcome, Rate, State
+from paceline.pauses import find_pause
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -38,12 +41,16 @@ NO_PACE = PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
 @click.command("status")
 @click.argument("batch", required=False)
 @click.option("--watch", is_flag=True, help="Go on showing it until it is complete, or a person must act.")
+@click.option("--usage", is_flag=True, help="Ask the provider too what its records say was used; needs BATCH.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary (without BATCH: a list of them) as JSON.")
-def command(batch: str | None, watch: bool, as_json: bool) -> int:
+def command(batch: str | None, watch: bool, usage: bool, as_json: bool) -> int:
     """Show how BATCH stands, or all batches in short. BATCH is an id, the beginning of one, or a name.
 
     With BATCH, the exit code says it too: 0 done, 1 finished with failures, 3 still running, 4 a person must decide.
+    --json then has the fields of summary.json, with `paused` while something is, and `usage` if that was asked for.
     """
+    if usage and batch is None:
+        raise UsageError("--usage is about one batch: paceline status BATCH --usage")
     settings = load_settings()
     with reading(settings) as services:
         if services is None:
@@ -60,7 +67,8 @@ def command(batch: str | None, watch: bool, as_json: bool) -> int:
         if watch:
             with noticing_loss(found):
                 _watch(services, found.id)
-        return _show_one(services, services.views.batch(found.id), as_json)
+        found = services.views.batch(found.id)
+        return _show_one(services, found, as_json, ask_usage(services, found) if usage else None)
 
 
 def _only_open_one(services: Services) -> BatchView:
@@ -133,10 +141,12 @@ def _show_all(services: Services, as_json: bool) -> None:
     click.echo(f"{len(alive)} live workers: {', '.join(alive)}" if alive else "no live workers", err=True)
 
 
-def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
+def _show_one(services: Services, batch: BatchView, as_json: bool, used: Used | None) -> Exit:
     summary, pace = _look(services, batch)
+    pause = find_pause(services.redis, batch)
     if as_json:
-        print_json(summary)
+        further = {"paused": pause.as_dict()} if pause else {}
+        print_json(summary | further | ({"usage": used.as_dict()} if used else {}))
         return exit_of_batch(batch, summary)
     print_summary(summary, batch)
     states = [f"{number:,} {state}" for state, number in summary["submissions"].items() if number and state != "total"]
@@ -147,6 +157,10 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
             fields.append(("left", f"about {duration(summary['eta_seconds'])}"))
     if why := _why_waiting(services, batch, pace):
         fields.append(("waits", why))
+    if pause:
+        fields.append(("paused", who_and_when(pause)))
+    if used:
+        fields.append(("provider", used.text(summary["credits"])))
     fields += [("failed", text) for text in _failures(services, batch)]
     fields += [("held", item) for item in services.views.held(batch.id)]
     fields += [("uncertain", item) for item in services.views.uncertain(batch)]

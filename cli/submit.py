@@ -11,7 +11,7 @@ from cli.asked import Asked, asking
 from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
-from cli.lost import noticing_loss
+from cli.lost import noticing_loss, say_forgotten
 from cli.output import print_json
 from cli.run import find_known, prepare
 from cli.session import session
@@ -23,6 +23,7 @@ from config.messages import Messenger, make_app
 from config.queues import queue_names
 from config.services import Services
 from config.settings import load_settings
+from paceline.removing import find_forgotten
 from paceline.summary import summarize
 
 SHOW_EVERY_S = 5.0
@@ -46,6 +47,11 @@ def command(asked: Asked, as_json: bool) -> int:
     with interrupted.watching(), session(settings) as services:
         known = find_known(target, services)
         code = Exit.DONE
+        if known is None and (gone := find_forgotten(services.redis, target.spec.batch_id())):
+            say_forgotten(target.spec, gone, as_json=as_json)
+            if not as_json:
+                click.echo(target.spec.batch_id())
+            return code
         if known is not None and known.closed:
             click.echo(f"Batch {known.id} is complete already; nothing was sent, nothing was paid.", err=True)
         else:

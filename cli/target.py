@@ -15,8 +15,8 @@ from paceline.model import BatchSpec, SizeLimits
 if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
+    from config.services import Services
     from paceline.providers.base import Weights
-    from paceline.views import Views
     from producers.sources import Source
 
 
@@ -74,11 +74,17 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     return Target(settings, account, source, spec, sizes, manifest, (*outputs, str(settings.home)))
 
 
-def excluded(target: Target, views: Views) -> tuple[str, ...]:
-    """List the folders that are never part of the file set: ours, and every batch's output inside the source."""
-    root = Path(target.source.location)
+def excluded(target: Target, services: Services) -> tuple[str, ...]:
+    """List the folders that are never part of the file set: ours, and every batch's output inside the source.
+
+    Batches that `paceline gc` has removed count too: their results would be sent, and paid for.
+    """
+    from paceline.removing import all_forgotten
+
+    root, views = Path(target.source.location), services.views
     batches = [views.find_batch(batch_id) for batch_id in views.batch_ids()]
     outputs = {folder for batch in batches if batch is not None for folder in batch.to}
+    outputs |= {folder for gone in all_forgotten(services.redis) for folder in gone.to}
     return (*target.exclude, *sorted(folder for folder in outputs if root in Path(folder).parents))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import click
 from cli.exits import Exit
 from cli.lost import rebuild_command
 from cli.output import print_fields, print_json
+from cli.patience import ask
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.accounts import Account
@@ -22,7 +22,7 @@ from config.schema import Settings
 from config.services import Services, open_provider, reach_source
 from config.settings import load_settings
 from paceline.batch_file import BATCH_FILE, BatchFile, find_batch_file
-from paceline.errors import Blocked, ConfigError, ProviderError, Throttled, UsageError
+from paceline.errors import ConfigError, UsageError
 from paceline.manifest import read_manifest
 from paceline.model import EndpointClass, RunView, batch_of
 from paceline.providers.base import Provider
@@ -34,9 +34,6 @@ from paceline.views import BatchView
 SHOWN = 50
 CHECKED = ("manifest_rows", "skipped", "submissions", "files", "runs", "records", "file_records", "digests", "open")
 """What is counted, in the order of `--json`; `open` is what of it is under way."""
-
-TRIES = 3
-PAUSE_S = 1.0
 
 
 @click.command("verify")
@@ -173,31 +170,8 @@ class _Asking:
 
     def __call__(self, external_ids: Sequence[str]) -> Sequence[RunView]:
         """List the runs. Raises `ProviderError` after three tries."""
-        rate = self.account.rates[EndpointClass.LIST]
-        for attempt in range(1, TRIES + 1):
-            self._wait()
-            try:
-                return self.provider.find(self.agent, external_ids)
-            except Blocked:
-                raise
-            except Throttled as error:
-                if self.services is not None:
-                    self.services.limiter.close(
-                        self.account.name, EndpointClass.LIST, rate, seconds=error.retry_after_s, why="throttled"
-                    )
-            except ProviderError as error:
-                if attempt == TRIES:
-                    raise type(error)(f"{self.account.url} can't be asked now: {error}; try again later") from error
-            time.sleep(PAUSE_S)
-        raise ProviderError(f"{self.account.url} refuses every request for now (429); try again in a few minutes")
-
-    def _wait(self) -> None:
-        rate = self.account.rates[EndpointClass.LIST]
-        if self.services is None:
-            time.sleep(rate.window_s / rate.limit)
-            return
-        while (wait_s := self.services.limiter.take(self.account.name, EndpointClass.LIST, rate)) > 0:
-            time.sleep(min(wait_s, PAUSE_S))
+        limiter = self.services.limiter if self.services is not None else None
+        return ask(self.account, limiter, EndpointClass.LIST, lambda: self.provider.find(self.agent, external_ids))
 
 
 def _exit(findings: Findings, verdict: Verdict) -> Exit:

@@ -36,6 +36,9 @@ class Place(Table):
     home: Path = Field(
         Path(".paceline"), description="folder of the embedded Redis, manifests, logs and pid files, kept private"
     )
+    keep_batches_days: float = Field(
+        30, ge=0, description="how long `paceline gc` leaves complete batches in the ledger; 0: for ever"
+    )
     allow_unsafe_redis: bool = Field(
         False, description="work with a Redis that could lose paid work (no append-only file, or eviction)"
     )

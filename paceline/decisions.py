@@ -27,13 +27,13 @@ class Decisions(Desk):
                     pipe.hdel(keys.batch(batch), f"choice:{name}")
             pipe.execute()
 
-    def pause_by_hand(self, account: str, *, batch: str = "", message: str) -> bool:
+    def pause_by_hand(self, account: str, *, batch: str = "", message: str, by: str = "") -> bool:
         """Pause an account (or only a batch) on a person's word, until `resume`; False if it was paused already.
 
-        What is under way goes on. A pause that stands keeps its reason.
+        What is under way goes on. A pause that stands keeps its reason. `by` says who it is.
         """
         wanted = [keys.batch(batch) if batch else keys.account(account), keys.feed(account)]
-        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message]))
+        return bool(self._scripts.run("pause_by_hand", wanted, [batch, BY_PERSON, message, by]))
 
     def cancel_batch(self, batch: str, *, message: str) -> Follow | None:
         """Begin to cancel a batch, for good: nothing of it is sent any more. Returns the wake-up of what does the rest.

@@ -24,6 +24,7 @@
     │   └── AnswerTooLarge      a read's answer passed the cap; ask after fewer
     ├── LedgerError
     │   ├── UnknownBatch
+    │   ├── BatchForgotten
     │   ├── UnknownSubmission
     │   ├── LedgerLost          a batch that was begun is not in the ledger any more      exit 6
     │   └── UnsafeRedis         persistence or eviction could lose paid work
@@ -166,6 +167,10 @@ class LedgerError(PacelineError):
 
 class UnknownBatch(LedgerError):
     """No batch of that id or name."""
+
+
+class BatchForgotten(LedgerError):
+    """The batch was complete and paid for, and is removed from the ledger."""
 
 
 class UnknownSubmission(LedgerError):

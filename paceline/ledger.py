@@ -15,7 +15,7 @@ from redis import Redis
 from paceline import redis_keys as keys
 from paceline.decisions import Decisions
 from paceline.desk import finish_args, finished
-from paceline.errors import UnknownBatch
+from paceline.errors import BatchForgotten, UnknownBatch
 from paceline.lifecycle import Verb
 from paceline.limiter import PacePolicy
 from paceline.model import (
@@ -57,6 +57,7 @@ class Ledger(Decisions):
         """Register a batch; return False if it was known (then nothing changes).
 
         `rebuilding` registers it paused, with this message, and not to be planned by anybody else, until `rebuilt`.
+        Raises `BatchForgotten`; one that is rebuilt comes back once its removal is through.
         """
         batch = spec.batch_id()
         facts: dict[str, Arg] = {
@@ -77,14 +78,15 @@ class Ledger(Decisions):
         }
         if rebuilding:
             facts |= {"rebuilding": 1, "paused": "rebuilding", "paused_message": rebuilding.encode(*_PATHS)}
-        args: list[Arg] = [batch, spec.account, spec.address]
+        args: list[Arg] = [batch, spec.account, spec.address, int(bool(rebuilding))]
         for name, value in facts.items():
             args += [name, value]
-        return bool(
-            self._scripts.run(
-                "open_batch", [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS, keys.account(spec.account)], args
-            )
-        )
+        wanted = [keys.batch(batch), keys.BATCHES, keys.ACCOUNTS, keys.account(spec.account)]
+        new = int(self._scripts.run("open_batch", [*wanted, keys.REMOVING, keys.FORGOTTEN], args))
+        if new < 0:
+            how = "its removal isn't through: paceline gc" if new == -2 else "its results are in its output"
+            raise BatchForgotten(f"batch {batch} was complete, and removed from the ledger by paceline gc; {how}")
+        return bool(new)
 
     def plan(
         self,

@@ -260,7 +260,8 @@ class Submission:
 
     Times are Redis milliseconds since the epoch, None where that has not happened. `attempt` counts POSTs from 1; 0
     before the first; `begun_generation` is that of the last one. `past` are the runs of earlier attempts that failed
-    and were retried.
+    and were retried. `credits_by` is as in `RunView`; the ledger doesn't keep it, so it is empty unless it was looked
+    up.
     """
 
     id: str
@@ -285,6 +286,7 @@ class Submission:
     begun_generation: int = 0
     past: tuple[str, ...] = ()
     past_credits: float = 0.0
+    credits_by: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

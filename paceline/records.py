@@ -33,10 +33,25 @@ def build_record(
         "planned_at": iso(submission.planned_ms),
         "submitted_at": iso(submission.submitted_ms) if submission.submitted_ms else None,
         "finished_at": iso(submission.finished_ms) if submission.finished_ms else None,
-        "usage": None if submission.credits is None else {"credits": submission.credits},
+        "usage": _usage(submission, data),
         "data": dict(data),
         "raw_status": submission.raw_status,
     }
+
+
+def _usage(submission: Submission, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `{"credits"}`, and `"by"` with those of the run's parts where they are known, in the order of `data`."""
+    if submission.credits is None:
+        return None
+    by = submission.credits_by
+    known = {name: by[name] for name in dict.fromkeys([*data, *sorted(by)]) if name in by}
+    return {"credits": submission.credits} | ({"by": known} if known else {})
+
+
+def credits_by(record: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return what a record says of its run's parts; empty where it says nothing."""
+    by = (record.get("usage") or {}).get("by")
+    return dict(by) if isinstance(by, dict) else {}
 
 
 def read_record(record: Mapping[str, Any]) -> Restored:

@@ -8,9 +8,12 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:meta` | hash | format version of the ledger | permanent |
 | `pl:batches` | zset | batch ids by creation time (ms) | permanent |
 | `pl:accounts` | set | accounts that ever had a batch | permanent |
+| `pl:removing` | hash | batches whose keys are being removed, with the number of their submissions | permanent |
+| `pl:forgotten` | hash | batch that was complete and is removed → destinations, summary | permanent |
 | `pl:b:{batch}` | hash | the batch: spec, counters, totals | permanent |
 | `pl:b:{batch}:planned` | zset | planned submissions not released, by index | permanent |
 | `pl:b:{batch}:journal` | stream | every transition, in order | permanent |
+| `pl:b:{batch}:halves` | zset | halves of submissions that failed, by index | permanent |
 | `pl:s:{submission}` | hash | the submission: state, generation, facts | permanent |
 | `pl:s:{submission}:files` | string | its files, zlib-compressed JSON | permanent |
 | `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | an hour past export |
@@ -45,6 +48,8 @@ PREFIX = "pl:"
 META = PREFIX + "meta"
 BATCHES = PREFIX + "batches"
 ACCOUNTS = PREFIX + "accounts"
+REMOVING = PREFIX + "removing"
+FORGOTTEN = PREFIX + "forgotten"
 LEASES = PREFIX + "leases"
 EXPORTS = PREFIX + "exports"
 HELD = PREFIX + "held"
@@ -66,6 +71,11 @@ def planned(batch: str) -> str:
 def journal(batch: str) -> str:
     """The batch's journal."""
     return f"{PREFIX}b:{batch}:journal"
+
+
+def halves(batch: str) -> str:
+    """The batch's halves."""
+    return f"{PREFIX}b:{batch}:halves"
 
 
 def submission(submission: str) -> str:
@@ -180,5 +190,6 @@ PERMANENT = (
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",
     r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
+    r"pl:(removing|forgotten)",
 )
 """Patterns of the keys that may live without a TTL (until their batch is collected)."""

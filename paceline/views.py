@@ -76,6 +76,11 @@ class BatchView:
     rebuilding: bool = False
 
     @property
+    def in_manifest(self) -> int:
+        """Return how many submissions the manifest has."""
+        return self.total
+
+    @property
     def spec(self) -> BatchSpec:
         """Return what makes the batch this batch."""
         return BatchSpec(
@@ -100,8 +105,10 @@ class BatchView:
 
     @property
     def tolerated(self) -> bool:
-        """Tell whether no more submissions have failed than the batch tolerates; by itself it tolerates none."""
-        failed, most = self.judged.get(Outcome.FAILED, 0), self.choices.get(Choice.MAX_FAILURES, "0")
+        """Tell whether the batch tolerates as many failed submissions; False where it says nothing about that."""
+        failed, most = self.judged.get(Outcome.FAILED, 0), self.choices.get(Choice.MAX_FAILURES, "")
+        if not most:
+            return False
         if most.endswith("%"):
             return failed * 100 <= float(most[:-1]) * sum(self.judged.values())
         return failed <= int(most)
@@ -284,6 +291,10 @@ class Views:
         if found is None:
             raise UnknownSubmission(f"no submission {submission}; ids look like {submission_id('b012345678', 1)}")
         return found
+
+    def ids(self, batch: BatchView) -> Iterator[str]:
+        """Give the ids of a batch's submissions in the order of their files."""
+        return (submission_id(batch.id, index) for index in range(1, batch.total + 1))
 
     def submissions(self, batch: str, first: int = 1, last: int | None = None) -> Iterator[Submission]:
         """Yield a batch's submissions by index, reading a few hundred at a time."""

@@ -34,6 +34,11 @@ class CeleryResults:
                 pipe.publish(key, value)
             pipe.execute()
 
+    def key(self, submission: str) -> str | bytes:
+        """Name the key in Redis that holds a submission's record."""
+        found: str | bytes = self._backend.get_key_for_task(submission)
+        return found
+
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return a record, or None."""
         meta = self._backend.get_task_meta(submission, cache=False)

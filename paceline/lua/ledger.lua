@@ -21,6 +21,8 @@ local function fence(allowed)
   local row = redis.call('HMGET', KEYS[1], 'state', 'generation')
   if not row[1] then return nil, 'unknown' end
   if ARGV[2] ~= '' and row[2] ~= ARGV[2] then return nil, 'lost' end
+  -- Of a batch that is being removed, only what is exported is left.
+  if row[1] == 'exported' and redis.call('HEXISTS', KEYS[2], 'account') == 0 then return nil, 'unknown' end
   for _, state in ipairs(allowed) do
     if row[1] == state then return state end
   end

@@ -6,7 +6,7 @@
 -- RETURNS 1, or 0 if the batch wasn't being rebuilt
 if redis.call('HDEL', KEYS[1], 'rebuilding') == 0 then return 0 end
 if redis.call('HGET', KEYS[1], 'paused') == 'rebuilding' then
-  redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms')
+  redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms', 'paused_by')
 end
 local now = now_ms()
 local row = redis.call('HMGET', KEYS[1], 'total', 'n:exported', 'last_ms', 'priority')

@@ -5,7 +5,7 @@
 -- RETURNS {1 if it was paused, ms until the feed chain wants a message or -1}
 local why = redis.call('HGET', KEYS[1], 'paused')
 if not why or (why == 'cancelled' and ARGV[3] ~= why) or (ARGV[3] ~= '' and why ~= ARGV[3]) then return { 0, -1 } end
-redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms')
+redis.call('HDEL', KEYS[1], 'paused', 'paused_message', 'paused_ms', 'paused_by')
 if why == 'ledger_restarted' then
   -- A person says that this server's data are complete.
   redis.call('HSET', KEYS[1], 'sure', string.sub(server_facts() or '', 1, 12))

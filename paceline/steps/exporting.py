@@ -8,7 +8,7 @@ from typing import Any
 
 from paceline.errors import PacelineError, ProviderError, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
-from paceline.records import build_part
+from paceline.records import build_part, credits_by
 from paceline.replies import Moved
 from paceline.steps.context import Context
 from paceline.views import BatchView
@@ -58,8 +58,8 @@ def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping
     provider can't be asked now.
     """
     kept = context.results.get(item.id)
-    if kept is not None:
-        return dict(kept["data"]), item
+    if kept is not None and kept["run_id"] == item.run_id:  # else it is an earlier attempt's
+        return dict(kept["data"]), replace(item, credits_by=credits_by(kept))
     if item.run_id is None or not item.raw_status:
         return {}, item
     account = context.account(batch.account)
@@ -70,6 +70,6 @@ def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping
     context.ledger.count_requests({batch.id: 1}, EndpointClass.GET)
     run = account.provider.get(batch.agent, item.run_id)
     if run is not None:
-        return run.data, item
+        return run.data, replace(item, credits_by=run.credits_by)
     note = ErrorNote("provider", "export", "the result is gone from the results backend and from the provider", 404)
     return {}, replace(item, error=note.as_dict())

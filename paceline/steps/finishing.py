@@ -65,6 +65,7 @@ def keep(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms:
             error=end.error.as_dict() if end.error else None,
             raw_status=view.raw_status,
             credits=view.credits,
+            credits_by=view.credits_by,
             run_url=view.run_url or item.run_url,
             finished_ms=finished_ms,
         )

@@ -122,7 +122,7 @@ def test_watching_a_complete_batch_ends_at_once(scene: Scene) -> None:
 def test_list_tells_what_each_batch_is(scene: Scene) -> None:
     rows = scene.paceline("list", "--json").json()
     assert [row["batch"] for row in rows] == [scene.good, scene.bad]
-    assert set(rows[0]) == {"batch", "name", "state", "files", "agent", "created_at", "source", "to"}
+    assert set(rows[0]) == {"batch", "name", "state", "files", "agent", "created_at", "source", "to", "paused"}
     assert rows[0]["files"] == {"total": 13, "done": 13}
     assert rows[0]["name"] == NAME
     assert (rows[1]["agent"], rows[1]["source"]) == ("kolena:1", str(scene.folder / "files"))

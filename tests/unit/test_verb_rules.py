@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from cli.flower import check_reachable
 from cli.hooks import kolena_account, read_secret
+from cli.output import amount
 from cli.pause import one_of
 from cli.planning import least_seconds
+from cli.run import credits_of
 from config.settings import load_settings
 from paceline.errors import ConfigError, CredentialsError, UsageError
 from paceline.model import Rate
@@ -94,3 +96,25 @@ def test_hooks_want_a_secret_and_name_its_variable(value: str | None, monkeypatc
 def test_a_secret_is_taken_without_what_a_shell_leaves_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", " s3cret\n")
     assert read_secret("HOOK_SECRET") == b"s3cret"
+
+
+@pytest.mark.parametrize(
+    ("credits", "shown"),
+    [(0.0, "0"), (1.5, "1.5"), (11992.0, "11,992"), (1_234_567.25, "1,234,567.25"), (1e15, "1,000,000,000,000,000")],
+)
+def test_credits_are_shown_to_the_hundredth_whatever_their_number(credits: float, shown: str) -> None:
+    assert amount(credits) == shown
+
+
+@pytest.mark.parametrize(
+    ("credits", "runs", "shown"),
+    [
+        (None, 0, "not reported"),
+        (None, 3, "not reported"),
+        (4.0, 1, "4"),
+        (10.0, 3, "10 · 3.33 a run"),
+        (0.0, 2, "0 · 0 a run"),
+    ],
+)
+def test_the_mean_of_a_run_stands_beside_the_credits(credits: float | None, runs: int, shown: str) -> None:
+    assert credits_of(credits, runs) == shown
