@@ -30,6 +30,7 @@ from paceline.errors import (
 )
 from paceline.model import EndpointClass
 from paceline.providers.base import AgentInfo
+from paceline.providers.kinds import provider_kind, provider_names, provider_package
 
 OLDEST_PYTHON = (3, 11)
 
@@ -62,6 +63,20 @@ def environment() -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     fine = soft == resource.RLIM_INFINITY or soft >= LEAST_DESCRIPTORS
     yield Check("descriptors", fine, f"{soft} open files allowed", "" if fine else f"ulimit -n {min(hard, 4096)}")
+
+
+def providers() -> Iterator[Check]:
+    """List what packages bring. One that can't be loaded is no failure here: its accounts would say so."""
+    good, bad = [], []
+    for name in provider_names():
+        try:
+            provider_kind(name)
+        except ConfigError as error:
+            bad.append(Check("providers", None, str(error)))
+        else:
+            good.append(f"{name} ({provider_package(name) or 'unknown package'})")
+    yield Check("providers", True, ", ".join(good) or "none")
+    yield from bad
 
 
 def home(settings: Settings) -> Check:
@@ -146,11 +161,10 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
         yield failed(name, error)
         return
     yield Check(name, True, f"key in {one.key_env}, {one.limits.add} add, {one.url}")
+    asked = agent or one.kind.agent_example  # known or not, the answer tells whether the key is accepted
     try:
-        # Known or not, the answer tells whether the key is accepted.
-        found = _ask(settings, one, services, agent or one.kind.agent_example)
+        found = _ask(settings, one, services, asked)
     except AccessDenied as error:
-        asked = one.kind.agent_example
         hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {asked} that is refused)"
         remedy = f"correct {one.key_env}{hint}"
         yield Check(f"provider {one.name}", False, f"{one.url} refuses the key ({error.http_status})", remedy)
@@ -160,6 +174,8 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
             yield Check(f"agent {one.name}:{agent}", False, "not known to the provider", "check the id in its URL")
     except NoCredit:
         yield Check(f"provider {one.name}", False, "no credit left", "add some credit")
+    except ConfigError as error:
+        yield failed(f"provider {one.name}", error)
     except PacelineError as error:
         remedy = "check its address and the network, or try again later"
         yield Check(f"provider {one.name}", False, str(error), remedy)

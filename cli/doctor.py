@@ -47,6 +47,7 @@ def command(agent: str | None, as_json: bool) -> int:
 
 def _all(agent: str | None) -> Iterator[Check]:
     yield from checks.environment()
+    yield from checks.providers()
     try:
         settings = load_settings()
     except PacelineError as error:

@@ -21,7 +21,7 @@ from cli.output import print_fields, print_json, size
 from cli.progress import duration
 from cli.target import Target, make_target
 from paceline.delays import single_gap_s
-from paceline.errors import UsageError
+from paceline.errors import ConfigError, UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
 
 def _settings_for(agent: str | None) -> tuple[Settings, str]:
     """Load the settings, adding a provider's account with its published limits where no key makes one."""
-    from config.accounts import Account
+    from config.accounts import Account, default_url_env
     from config.settings import load_settings
     from paceline.providers.kinds import provider_kind, provider_names
 
@@ -112,6 +112,8 @@ def _settings_for(agent: str | None) -> tuple[Settings, str]:
     word, colon, _ = agent.partition(":")
     known = word in provider_names()
     if known and not any(word in (one.name, one.provider) for one in settings.accounts.values()):
+        if not provider_kind(word).url:
+            raise ConfigError(f"provider {word} has no address of its own; export {default_url_env(word)}=https://…")
         account = Account.model_validate({"name": word})
         settings = settings.model_copy(update={"accounts": {**settings.accounts, word: account}})
     if not colon:  # any agent: its id changes nothing about a plan

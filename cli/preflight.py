@@ -77,5 +77,7 @@ def warn_of_second_payments(account: Account) -> None:
 
 
 def settle(target: Target, agent: AgentInfo) -> dict[str, str]:
-    """Check the agent's inputs, and say what holds for the whole batch from now on. Raises `ConfigError`."""
+    """Check the agent and its inputs, and say what holds for the whole batch from now on. Raises `ConfigError`."""
+    if agent.unfit:
+        raise ConfigError(f"agent {agent.agent} can't be run: {agent.unfit}")
     return dict(open_provider(target.account, target.settings).settle(agent, target.spec.inputs))

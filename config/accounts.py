@@ -6,21 +6,33 @@ the process that sends requests reads it at that moment; so settings can be prin
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from config.rates import parse_rate
 from paceline.errors import CredentialsError
 from paceline.model import EndpointClass, Rate, SizeLimits
+from paceline.providers import kinds
 from paceline.providers.kinds import ProviderKind, provider_kind, provider_names
 
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,63}")
-"""Account names: no colon (they are joined with agents by one), no `__` (it parts the words of a variable's name)."""
+NAME = kinds.NAME
+"""Account names: a provider's own name is one."""
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
 
@@ -44,8 +56,21 @@ def _is_name(value: str) -> str:
 
 def _is_provider(value: str) -> str:
     if value not in provider_names():
-        raise ValueError(f"it must be {' or '.join(map(repr, provider_names()))}")
+        close = difflib.get_close_matches(value, provider_names(), n=1)
+        hint = "" if close else "; install the package that brings any other"
+        raise ValueError(f"it must be {_either(provider_names())}{hint}")
     return value
+
+
+def _texts(value: object) -> object:
+    """Take numbers and truth values in a table of options as the texts a variable would hold."""
+    if not isinstance(value, Mapping):
+        return value
+    written = {True: "true", False: "false"}
+    return {
+        name: written[one] if isinstance(one, bool) else str(one) if isinstance(one, int | float) else one
+        for name, one in value.items()
+    }
 
 
 def _is_variable(value: str) -> str:
@@ -94,8 +119,8 @@ class Account(Table):
     key_env: Annotated[str, AfterValidator(_is_variable)] = Field(
         description="the *name* of the environment variable that holds the key", json_schema_extra={"hidden": True}
     )
-    tier: Literal["starter", "professional", "enterprise"] = Field(
-        "starter", description="Kolena's plan; decides the default of `limits.wait`"
+    tier: str = Field(
+        "starter", description="the plan: Kolena's `starter`, `professional` or `enterprise` decides `limits.wait`"
     )
     limits: Limits
     max_files: int = Field(gt=0, description="files in one submission")
@@ -125,8 +150,9 @@ class Account(Table):
     reference_url: str = Field(
         "", description="Kindo: with `send`, the address that a file's path within the source is appended to"
     )
-    options: Mapping[str, str] = Field(
-        default_factory=dict, description="further settings of a provider that another package brings; a table"
+    options: Annotated[Mapping[str, str], BeforeValidator(_texts)] = Field(
+        default_factory=dict,
+        description="further settings of a [provider that another package brings](providers.md); a table",
     )
 
     @model_validator(mode="before")
@@ -142,16 +168,40 @@ class Account(Table):
         if filled.get("provider") not in provider_names():
             return filled
         kind = provider_kind(filled["provider"])
-        filled.setdefault("url", kind.url)
+        if kind.url:
+            filled.setdefault("url", kind.url)
+        if kind.tiers:
+            filled.setdefault("tier", next(iter(kind.tiers)))
         sizes = kind.size_limits
         filled.setdefault("max_files", sizes.files)
         filled.setdefault("max_file_bytes", sizes.file_bytes)
         filled.setdefault("max_submission_bytes", sizes.submission_bytes)
         limits = filled.get("limits", {})
         if isinstance(limits, Mapping):
-            published = {**kind.rates, **kind.tiers.get(str(filled.get("tier", "starter")), {})}
+            published = {**kind.rates, **kind.tiers.get(str(filled.get("tier")), {})}
             filled["limits"] = {**{endpoint.value: rate for endpoint, rate in published.items()}, **limits}
         return filled
+
+    @field_validator("tier")
+    @classmethod
+    def _is_tier(cls, value: str, info: ValidationInfo) -> str:
+        provider = info.data.get("provider")
+        tiers = list(provider_kind(provider).tiers) if provider else []
+        if tiers and value not in tiers:
+            raise ValueError(f"it must be {_either(tiers)}; e.g. {tiers[0]}")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _are_options(cls, value: Mapping[str, str], info: ValidationInfo) -> Mapping[str, str]:
+        provider = info.data.get("provider")
+        known = provider_kind(provider).options if provider else value
+        for name in value:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known) or 'none'}"
+                raise ValueError(f"{provider} has no option {name}; {hint}")
+        return {**known, **value}
 
     @model_validator(mode="after")
     def _fits_provider(self) -> Account:
@@ -188,6 +238,17 @@ class Account(Table):
     def key(self) -> str:
         """Read the key from this process's environment, now. Raises `CredentialsError` where it is missing."""
         return read_key(self.key_env, account=self.name)
+
+
+def _either(words: Sequence[str]) -> str:
+    """Join words as in 'a', 'b' or 'c'."""
+    shown = [repr(word) for word in words]
+    return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def default_url_env(provider: str) -> str:
+    """Name the variable a provider's own address is looked for in."""
+    return provider.upper().replace("-", "_") + "_API_URL"
 
 
 def default_key_env(account: str) -> str:

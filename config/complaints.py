@@ -37,9 +37,11 @@ def bad_value(error: ValidationError, origins: Mapping[Way, Origin], values: Map
 
 
 def _missing(way: Way, origins: Mapping[Way, Origin]) -> ConfigError:
-    """Describe an account that doesn't say whose it is; nothing else can be missing, as all else has a default."""
+    """Describe an account that doesn't say whose or where it is; all else has a default."""
     account = way[1]
     origin = next(origin for known, origin in origins.items() if known[:2] == way[:2])
+    if way[2] == "url":
+        return ConfigError(f"{origin}: account {account} has no address; set {origin.beside(way)} to the API's")
     close = difflib.get_close_matches(account, provider_names(), n=1)
     remedy = f"set {origin.beside(way)} to {' or '.join(provider_names())}"
     hint = f"did you mean account {close[0]}?" if close else remedy

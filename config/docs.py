@@ -78,14 +78,14 @@ def _table(model: type[BaseModel], above: Way) -> str:
     rows = ["| setting | variable | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if field.description:
-            way = (*above, name)
+            way = (*above, name, *(("OPTION",) if name == "options" else ()))
             rows.append(f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field)} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "see below"
+        return "see below" if field.is_required() else "the provider's"
     return "unset" if field.default is None else f"`{written_toml(field.default)}`"
 
 

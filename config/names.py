@@ -107,8 +107,8 @@ def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[st
     else:
         below = {**tree_of(Settings), "accounts": tree_of(Account)}
         rest = way
-    if way[0] == "accounts" and way[2:3] == ("options",) and len(way) == 4:
-        return  # whatever the provider's adapter understands
+    if way[0] == "accounts" and way[2:3] == ("options",) and _is_option(way, origin, is_table=is_table):
+        return
     for part in rest:
         if below is None or part not in below:
             raise _unknown(way, origin, accounts)
@@ -119,15 +119,28 @@ def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[st
         raise ConfigError(f"{origin} {remedy}")
 
 
+def _is_option(way: Way, origin: Origin, *, is_table: bool) -> bool:
+    """Tell whether this is the table of a provider's options, or one of them; its names are the provider's."""
+    if len(way) == 3 and not is_table:
+        raise ConfigError(f"{origin} is a table; set a name in it, such as {origin.beside((*way, 'run_path'))}")
+    if len(way) == 4 and _KEYLIKE.fullmatch(way[3].lower()):
+        raise _key(way, origin)
+    return len(way) == 3 or (len(way) == 4 and not is_table)
+
+
+def _key(way: Way, origin: Origin) -> ConfigError:
+    account = way[1] if way[0] == "accounts" and len(way) > 1 else "kolena"
+    return ConfigError(
+        f"{origin}: keys are never part of the settings; remove it and export the key as {default_key_env(account)}"
+        f" (or name another variable in {origin.beside(('accounts', account, 'key_env'))})"
+    )
+
+
 def _unknown(way: Way, origin: Origin, accounts: Iterable[str]) -> ConfigError:
     accounts = {*provider_names(), *accounts}
     known = {".".join(known): known for known in all_ways(sorted(accounts))}
     close = difflib.get_close_matches(".".join(way), known, n=1, cutoff=0.7)
     if _KEYLIKE.fullmatch(way[-1]):
-        account = way[1] if way[0] == "accounts" and len(way) > 1 else "kolena"
-        return ConfigError(
-            f"{origin}: keys are never part of the settings; remove it and export the key as {default_key_env(account)}"
-            f" (or name another variable in {origin.beside(('accounts', account, 'key_env'))})"
-        )
+        return _key(way, origin)
     hint = f"did you mean {origin.beside(known[close[0]])}?" if close else "see docs/settings.md for the names"
     return ConfigError(f"{origin}: no such setting; {hint}")

@@ -21,7 +21,7 @@ from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass
 from paceline.providers.base import Provider
-from paceline.providers.kinds import Opening
+from paceline.providers.kinds import Opening, open_adapter
 from paceline.results import Results
 from paceline.scripts import Scripts
 from paceline.sinks.registry import open_sink
@@ -109,7 +109,8 @@ def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter
         if limiter is not None and limiter.take(account.name, endpoint, account.rates[endpoint]) > 0:
             raise Unavailable(f"no permit for another {endpoint} request now")
 
-    return account.kind.open(
+    return open_adapter(
+        account.kind,
         Opening(
             url=account.url,
             key=account.key,
@@ -118,7 +119,7 @@ def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter
             rates=account.rates,
             before_further_request=take_another,
             options=account.opening_options,
-        )
+        ),
     )
 
 

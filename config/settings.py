@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config.accounts import Account, default_key_env
+from config.accounts import NAME, Account, default_key_env, default_url_env
 from config.complaints import bad_value
 from config.names import PREFIX, Origin, Way, check_way, plain
 from config.schema import Settings
@@ -99,8 +99,8 @@ def _leaves(table: Mapping[str, object], above: Way = ()) -> Iterator[tuple[Way,
 
 def _from_vendor_variables(environ: Mapping[str, str]) -> Iterator[Found]:
     """Find the accounts that need no configuration: those whose key or address is set the vendors' way."""
-    for name in provider_names():
-        key, url = default_key_env(name), f"{name.upper()}_API_URL"
+    for name in filter(NAME.fullmatch, provider_names()):
+        key, url = default_key_env(name), default_url_env(name)
         if environ.get(key):
             yield ("accounts", name), {}, Origin(key)
         if environ.get(url):

@@ -13,6 +13,7 @@ import click
 from cli.exits import Exit
 from cli.main import VERBS, cli
 from config import docs as settings
+from docs import provider_parts
 from docs.blocks import put
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
@@ -78,6 +79,12 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "outcomes": lambda: words(Outcome, head="outcome"),
         "skip-reasons": lambda: words(SkipReason, head="reason"),
         "batch-states": lambda: words(BatchState, head="state"),
+    },
+    "docs/providers.md": {
+        "entry-point": provider_parts.entry_point,
+        "capabilities": provider_parts.capabilities,
+        "example": provider_parts.example,
+        "bench": provider_parts.bench,
     },
     "docs/operations.md": {"differences": lambda: words(Kind, head="kind")},
     "docs/cli.md": {"verbs": verbs_help},

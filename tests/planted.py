@@ -167,9 +167,9 @@ STEPS = (
                 "    try:\n        pass\n    except SinkError as error:\n",
             ),
             (
-                "    return accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
                 "    context.spool.begun(request)\n"
-                "    return accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
             ),
         ),
         _crashes("plain"),
@@ -198,11 +198,10 @@ STEPS = (
         "a worker that dies in between leaves a finished submission whose result nobody has",
         "paceline/steps/finishing.py",
         (
-            ("    context.results.put(records)\n    follows = []\n", "    follows = []\n"),
             (
-                '            context.log.info("submission.finished", extra=facts)\n    return follows\n',
-                '            context.log.info("submission.finished", extra=facts)\n'
-                "    context.results.put(records)\n    return follows\n",
+                "    endings = keep(context, ended, finished_ms)\n    return reported(",
+                "    context.ledger.finish([_ending(run, view, finished_ms) for run, view in ended])\n"
+                "    endings = keep(context, ended, finished_ms)\n    return reported(",
             ),
         ),
         ("tests/fundamentals/test_last_words.py::test_a_finished_run_has_its_result_kept_already",),
@@ -366,4 +365,54 @@ EDGES = (
     ),
 )
 
-MUTANTS = (*LEDGER, *STEPS, *EDGES)
+OPERATOR = (
+    Mutant(
+        "cap blind to what is under way",
+        "more runs are started, and paid for, than --max-runs allows",
+        "paceline/lua/begin.lua",
+        (("  local open = n(5) + n(6)\n", "  local open = 0\n"),),
+        ("tests/fundamentals/test_operator.py::test_what_may_have_been_started_counts_until_it_is_known",),
+    ),
+    Mutant(
+        "credits counted only once spent",
+        "the runs under way pass --max-credits together",
+        "paceline/lua/begin.lua",
+        (("spent + n(10) * (ahead + 1) > most", "spent + n(10) > most"),),
+        ("tests/fundamentals/test_operator.py::test_credits_are_never_passed_once_the_price_is_known",),
+    ),
+    Mutant(
+        "half open lets everybody go",
+        "a provider that has just come back, or only half, gets the whole pace at once",
+        "paceline/lua/circuit.lua",
+        (("  if c[3] and c[3] ~= id and", "  if false and"),),
+        ("tests/fundamentals/test_operator.py::test_one_submission_tries_before_the_others_go_on",),
+    ),
+    Mutant(
+        "deleted before it is kept",
+        "what a cancelled run had returned, and was paid for, is lost when the worker dies",
+        "paceline/steps/cancelling.py",
+        (
+            ("    endings = keep(context, [(due, ended)], now_ms)\n", ""),
+            (
+                "    account.provider.delete(batch.agent, run_id)\n",
+                "    account.provider.delete(batch.agent, run_id)\n"
+                "    endings = keep(context, [(due, ended)], now_ms)\n",
+            ),
+        ),
+        ("tests/fundamentals/test_operator.py::test_a_worker_that_dies_while_cancelling_loses_nothing",),
+    ),
+    Mutant(
+        "waiting calls by the other class's permits",
+        "add-and-wait is refused with 429, as its limit is far lower",
+        "paceline/steps/submitting.py",
+        (
+            (
+                "    return (EndpointClass.WAIT, wait_s) if wait_s else",
+                "    return (EndpointClass.ADD, wait_s) if wait_s else",
+            ),
+        ),
+        ("tests/fundamentals/test_operator.py::test_the_class_that_waits_has_its_own_pace_and_leaves_the_other_alone",),
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *EDGES, *OPERATOR)

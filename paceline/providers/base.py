@@ -12,7 +12,7 @@ from paceline.model import EndpointClass, Rate, RunView, SizeLimits
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can do, so that callers choose by fact and not by name.
+    """What a provider can do, so that callers choose by fact and not by name; unsaid: it can't.
 
     `uploads_files`: files travel as they are (else inside other values); `asks_after_many` and `finds_many` are how
     many ids one list call may carry, 0 for one GET each, respectively no way to find a run by external id; `cancels`:
@@ -20,14 +20,14 @@ class Capabilities:
     none; `partial_results`: a run shows results before its end; `reports_credits`: it says what it cost.
     """
 
-    uploads_files: bool
-    asks_after_many: int
-    finds_many: int
-    cancels: bool
-    waits_s: int
-    due_dates: bool
-    partial_results: bool
-    reports_credits: bool
+    uploads_files: bool = False
+    asks_after_many: int = 0
+    finds_many: int = 0
+    cancels: bool = False
+    waits_s: int = 0
+    due_dates: bool = False
+    partial_results: bool = False
+    reports_credits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
 from paceline.errors import Ambiguous, NotSent, Refused, Unavailable
-from paceline.model import Choice, EndpointClass, Outcome, State, submission_id
+from paceline.model import Choice, EndpointClass, Outcome, RunView, State, submission_id
 from paceline.providers.base import SubmitRequest
-from paceline.replies import Moved
+from paceline.replies import Begun, Moved, Wait
 from paceline.steps.context import Waits
 from tests.support.fake_provider import CAPABILITIES, lost_answer
+from tests.support.seam import Mode
 from tests.support.world import World
 
 
@@ -205,18 +207,38 @@ def test_while_it_is_down_questions_come_one_at_a_time() -> None:
     assert len(tried) - before <= 7
 
 
-def test_one_submission_tries_before_the_others_go_on() -> None:
+def test_a_provider_that_answers_questions_only_is_not_flooded() -> None:
     world = World()
     world.plan(100)
-    tried = down(world, reads=False)  # it answers questions, and takes nothing
+    tried = down(world, reads=False)
     world.run(600)
     assert tried.count("submit") <= 20
-    up(world)
-    arrived = len(world.provider.arrivals)
-    world.run(61)
-    first, second = [at for at, _ in world.provider.arrivals[arrived:]][:2]
-    assert second >= first
-    assert len(world.provider.runs) >= 30
+
+
+def test_one_submission_tries_before_the_others_go_on() -> None:
+    world = World()
+    world.lose_messages()
+    batch = world.plan(3)
+    rates, circuit = world.provider.rates, world.context.circuit
+    circuit.failed("fake", "gone", surely=True)
+    circuit.answered("fake")
+    released = world.ledger.release("fake", rates, window=64, lease_s=30.0).submissions
+    assert len(released) == 1
+
+    def begin(index: int) -> object:
+        item = world.views.submission(submission_id(batch, index))
+        rate = rates[EndpointClass.ADD]
+        return world.ledger.begin(item.id, item.generation, rate=rate, worker="w", lease_s=90.0, token=f"t{index}")
+
+    first = begin(1)
+    assert isinstance(first, Begun)
+    assert isinstance(begin(2), Wait)
+    world.ledger.put_back(submission_id(batch, 1), first.generation, reason="permit_expired", unused=True)
+    second = begin(2)
+    assert isinstance(second, Begun), "the first said nothing about the provider"
+    assert isinstance(begin(3), Wait)
+    world.ledger.accepted(submission_id(batch, 2), RunView("1", None, "", None), attempt=1, first_poll_s=1.0)
+    assert isinstance(begin(3), Begun)
 
 
 def test_answers_that_say_nothing_open_it_too() -> None:
@@ -346,6 +368,34 @@ def test_cancelling_ends_what_waits_and_what_runs_and_keeps_what_was_paid() -> N
     run = next(item for item in world.views.submissions(batch) if item.run_id in world.provider.deleted)
     assert world.sink.parts[run.id].record["data"] == {"first": {"status": "success"}}
     assert (run.reason, run.credits) == ("cancelled", 0.5)
+
+
+def cancelled_world(plan: dict[int, Mode]) -> tuple[World, str]:
+    """Cancel a batch of three while one is uncertain and two run; `plan` counts effects from there."""
+    world = World(waits=Waits(settle_s=20))
+    world.provider.run_s = 6000.0
+    world.provider.after_accept = lambda request: lost_answer(request) if request.external_id.endswith("3") else None
+    batch = world.plan(3)
+    world.run(0.3)
+    cancel(world, batch)
+    world.seam.names.clear()
+    world.seam.plan = plan
+    world.run(9000)
+    return world, batch
+
+
+def test_a_worker_that_dies_while_cancelling_loses_nothing() -> None:
+    quiet, _ = cancelled_world({})
+    steps = len(quiet.seam.names)
+    assert {"provider.delete", "results.put"} <= set(quiet.seam.names)
+    for at, mode in itertools.product(range(steps), (Mode.CRASH_BEFORE, Mode.CRASH_AFTER)):
+        world, batch = cancelled_world({at: mode})
+        view = world.views.batch(batch)
+        told = f"{mode} {at}"
+        assert (view.closed, view.outcomes[Outcome.CANCELLED]) == (True, 3), told
+        kept = [part.record["data"] for part in world.sink.parts.values()]
+        assert kept == [{"first": {"status": "success"}}] * 3, told
+        assert len(world.provider.deleted) == 3, told
 
 
 def test_a_run_that_ends_before_it_is_deleted_succeeds() -> None:

@@ -281,7 +281,7 @@ def test_a_bad_value_is_shown_with_a_good_one(refusal: Refusal, variable: str, v
         (
             "[accounts.kolena]\ntier = 'gold'",
             "accounts.kolena.tier (paceline.toml) is 'gold': it must be 'starter', 'professional' or 'enterprise';"
-            ' e.g. accounts.kolena.tier = "starter"',
+            " e.g. starter",
         ),
         ("[accounts.kolena]\nmax_files = 0", "accounts.kolena.max_files (paceline.toml) is 0: it must be more than 0"),
         (
@@ -501,6 +501,7 @@ def test_every_setting_is_documented() -> None:
 
     names = {*Settings.model_fields, *Account.model_fields, *Limits.model_fields} - tables
 
+    page = page.replace(".OPTION`", "`")
     assert [name for name in sorted(names) if f"{name}`" not in page] == []
 
 
