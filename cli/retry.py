@@ -11,6 +11,7 @@ from cli.run import counted
 from cli.session import pick_batch, send_on, session
 from config.services import Services
 from config.settings import load_settings
+from paceline.halving import REASON
 from paceline.ledger import BY_PERSON
 from paceline.model import Follow, Outcome, State, Submission
 from paceline.replies import Moved
@@ -24,7 +25,8 @@ from paceline.views import BatchView
 def command(batch: str, reason: str | None, yes: bool) -> int:
     """Send the failed submissions of BATCH once more, as new attempts. Each is paid for again.
 
-    What was given up at the time limit isn't sent again: `paceline collect` fetches it. Earlier runs stay on record.
+    What was given up at the time limit isn't sent again: `paceline collect` fetches it. Of what was split in halves,
+    those that failed are sent. Earlier runs stay on record.
     """
     settings = load_settings()
     with session(settings) as services:
@@ -53,6 +55,6 @@ def _failed(services: Services, batch: BatchView, reason: str | None) -> list[Su
         for item in services.views.submissions(batch.id)
         if item.state is State.EXPORTED
         and item.outcome is Outcome.FAILED
-        and item.reason != "timed_out"
+        and item.reason not in ("timed_out", REASON)
         and reason in (None, item.reason)
     ]

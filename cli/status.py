@@ -15,15 +15,16 @@ from cli.lost import noticing_loss
 from cli.output import print_columns, print_fields, print_json
 from cli.progress import Moment, duration, in_flight, open_progress, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
-from cli.run import print_summary
+from cli.run import counted, print_summary
 from cli.session import pick_batch
 from config.logs import printable
 from config.queues import submit_queue
 from config.services import Services
 from config.settings import load_settings
 from paceline.errors import UsageError
+from paceline.halving import REASON
 from paceline.limiter import PaceView
-from paceline.model import EndpointClass, Outcome, Rate, State
+from paceline.model import Choice, EndpointClass, Outcome, Rate, State
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -146,6 +147,11 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
             fields.append(("left", f"about {duration(summary['eta_seconds'])}"))
     if why := _why_waiting(services, batch, pace):
         fields.append(("waits", why))
+    if batch.isolated:
+        split = batch.reasons.get(REASON, 0)
+        budget = batch.choices.get(Choice.ISOLATE, "0")
+        spent = f"{batch.isolated} of {budget} runs spent on that"
+        fields.append(("isolating", f"{counted(split, 'submission')} split in halves; {spent}"))
     fields += [("failed", text) for text in _failures(services, batch)]
     fields += [("held", item) for item in services.views.held(batch.id)]
     fields += [("uncertain", item) for item in services.views.uncertain(batch)]
@@ -159,7 +165,8 @@ def _show_one(services: Services, batch: BatchView, as_json: bool) -> Exit:
 
 def _failures(services: Services, batch: BatchView) -> list[str]:
     """Describe each reason in a line, with the ids of a few submissions."""
-    wanted = {reason: min(number, EXAMPLES) for reason, number in batch.reasons.items()}
+    reasons = {reason: number for reason, number in batch.reasons.items() if reason != REASON}
+    wanted = {reason: min(number, EXAMPLES) for reason, number in reasons.items()}
     found: dict[str, list[str]] = defaultdict(list)
     left = sum(wanted.values())
     for item in services.views.submissions(batch.id) if left else ():
@@ -170,4 +177,4 @@ def _failures(services: Services, batch: BatchView) -> list[str]:
         left -= 1
         if not left:
             break
-    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in batch.reasons.items()]
+    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in reasons.items()]

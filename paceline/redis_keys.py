@@ -11,6 +11,7 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:b:{batch}` | hash | the batch: spec, counters, totals | permanent |
 | `pl:b:{batch}:planned` | zset | planned submissions not released, by index | permanent |
 | `pl:b:{batch}:journal` | stream | every transition, in order | permanent |
+| `pl:b:{batch}:halves` | zset | halves of submissions that failed, by index | permanent |
 | `pl:s:{submission}` | hash | the submission: state, generation, facts | permanent |
 | `pl:s:{submission}:files` | string | its files, zlib-compressed JSON | permanent |
 | `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | an hour past export |
@@ -64,6 +65,11 @@ def planned(batch: str) -> str:
 def journal(batch: str) -> str:
     """The batch's journal."""
     return f"{PREFIX}b:{batch}:journal"
+
+
+def halves(batch: str) -> str:
+    """The batch's halves."""
+    return f"{PREFIX}b:{batch}:halves"
 
 
 def submission(submission: str) -> str:
@@ -163,7 +169,7 @@ PERMANENT = (
     r"pl:meta",
     r"pl:batches",
     r"pl:accounts",
-    r"pl:b:[^:]+(:planned|:journal)?",
+    r"pl:b:[^:]+(:planned|:journal|:halves)?",
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",

@@ -8,7 +8,8 @@ local from, why = fence({ 'finished', 'exported' })
 if not from then return { why } end
 local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'credits', 'past', 'past_credits')
 -- A run that was given up at the time limit may still end: it is collected, not paid for again.
-if row[1] ~= 'failed' or row[2] == 'timed_out' then return { 'lost' } end
+-- The files of one that was split are with its halves.
+if row[1] ~= 'failed' or row[2] == 'timed_out' or row[2] == 'split' then return { 'lost' } end
 local now = now_ms()
 reopen(row[1], row[2])
 if row[3] then redis.call('HSET', KEYS[1], 'past', row[5] and row[5] .. ' ' .. row[3] or row[3]) end
