@@ -24,14 +24,15 @@ if not count_half(KEYS[18]) then  -- a half's files were counted with the whole
 end
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
 note('plan', '', ARGV[8], generation)
+known_here()
+local life = redis.call('HGET', KEYS[1], 'server')
+if life then redis.call('HSET', KEYS[1], 'origin', life) end  -- for its halves: see split.lua
 if ARGV[8] == 'uncertain' then
   redis.call('HSET', KEYS[1], 'doubt_ms', int(now + tonumber(ARGV[9])), 'reborn', 1)
-  known_here()
   redis.call('ZADD', KEYS[7], now, ARGV[1])
   local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
   return { 1, wake('reconcile:' .. agent[1] .. ':' .. agent[2], now, now), int(generation) }
 end
-known_here()
 redis.call('ZADD', KEYS[4], index, ARGV[1])
 feedable(batch)
 return { 1, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now), int(generation) }

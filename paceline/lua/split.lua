@@ -2,16 +2,17 @@
 -- Record that every sink holds the record of a submission that is split, and plan its halves: both or neither, so that
 -- no half is ever sent whose parent's record doesn't tell of it.
 --
--- The halves inherit the life of Redis under which the whole became planned: if another one has taken over since,
--- they may have been sent in what it lost, and begin.lua asks first. Those of one that a rebuilt ledger knew no end of
--- are uncertain at once: its record, which would tell of them, may have been lost with the ledger.
+-- The halves inherit the life of Redis under which the whole was first planned: if another one has taken over since,
+-- even before the whole was found to have failed, they may have been sent in what was lost, and begin.lua asks first.
+-- Those of one that a rebuilt ledger knew no end of are uncertain at once: its record, which would tell of them, may
+-- have been lost with the ledger.
 -- KEYS the way, 17 digests string, 18 halves zset, then of each half: 19, 21 hash, 20, 22 files string
 -- ARGV 1 id, 2 generation, 3 the reason that a split one has, then of each half: id, number of files, bytes,
 --      files (compressed)
 -- RETURNS {'ok', generation, ms until the feed chain wants a message or -1} | {'lost'} | {'unknown'}
 local from, why = fence({ 'finished' })
 if not from then return { why } end
-local row = redis.call('HMGET', KEYS[1], 'reason', 'server', 'reborn')
+local row = redis.call('HMGET', KEYS[1], 'reason', 'origin', 'reborn')
 if row[1] ~= ARGV[3] then return { 'lost' } end
 local now = now_ms()
 local state = row[3] and 'uncertain' or 'planned'
@@ -23,7 +24,7 @@ for n = 0, 1 do
   if redis.call('EXISTS', hash) == 0 then
     redis.call('HSET', hash, 'state', state, 'generation', int(first), 'attempt', 0, 'files', files,
                'bytes', ARGV[6 + 4 * n], 'planned_ms', int(now))
-    if row[2] then redis.call('HSET', hash, 'server', row[2]) end
+    if row[2] then redis.call('HSET', hash, 'server', row[2], 'origin', row[2]) end
     redis.call('SET', KEYS[20 + 2 * n], ARGV[7 + 4 * n])
     redis.call('HINCRBY', KEYS[2], 'n:' .. state, 1)
     redis.call('HINCRBY', KEYS[2], 'total', 1)
