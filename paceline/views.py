@@ -31,7 +31,10 @@ from paceline.packing import unpack_files
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't."""
+    """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't.
+
+    `extra` are the halves among `total`; `isolated` is what is used of the runs that they may cost.
+    """
 
     id: str
     name: str
