@@ -290,8 +290,7 @@ class Views:
 
     def ids(self, batch: BatchView) -> Iterator[str]:
         """Give the ids of a batch's submissions in the order of their files, each followed by its halves."""
-        halves = self.halves(batch.id) if batch.extra else []
-        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, halves))
+        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id)))
 
     def submissions(self, batch: str) -> Iterator[Submission]:
         """Yield a batch's submissions in the order of their files, reading a few hundred at a time."""

@@ -15,6 +15,9 @@ from paceline.views import BatchView, Views
 MOVING = tuple(f"n:{state}" for state in State if state is not State.EXPORTED)
 """Totals that go up and down while a batch is under way."""
 
+TAKEN_BACK = (f"files:{Outcome.FAILED}", "why:")
+"""Where submissions are being split in halves, so do these."""
+
 
 class LedgerSide:
     """The ledger's submissions, as many at a time as are asked for."""
@@ -82,8 +85,9 @@ class LedgerSide:
         after = self._views.batch(self._before.id)
         low, high = _totals(self._before), _totals(after)
         still = low == high
+        halving = bool(after.isolated)  # takes back what was counted as failed
         for name in sorted({*low, *high, *self._sums}):
-            if name in MOVING and not still:
+            if not still and (name in MOVING or (halving and name.startswith(TAKEN_BACK))):
                 continue
             least, most = sorted((low.get(name, 0), high.get(name, 0)))
             if not least <= self._sums[name] <= most:

@@ -77,7 +77,7 @@ class SinkSide:
                 self._findings.differs(Kind.RECORD_MISSING, submission=item.id, expected=str(self.folder))
             return
         self._findings.checked["records"] += 1
-        if item.state not in (State.FINISHED, State.EXPORTED):
+        if item.state not in (State.FINISHED, State.EXPORTED) or record.get("reason") != item.reason:
             item = again(item.id) or item
         if item.state not in (State.FINISHED, State.EXPORTED):
             self._findings.differs(

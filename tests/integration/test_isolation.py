@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +288,30 @@ def test_halves_whose_whole_lost_its_record_are_asked_after(tmp_path: Path) -> N
 
     half = submission_id(scene.id, halves_of(1)[0])
     assert [row["verb"] for row in scene.world.views.journal(scene.id, half)][:2] == ["plan", "accepted"]
+
+
+def test_a_batch_verified_while_it_is_split_shows_no_difference(tmp_path: Path) -> None:
+    """The ledger moves on between its totals, its submissions and the records: none of that is a difference."""
+    scene = poisoned(tmp_path)
+    scene.plan()
+    world, view = scene.world, scene.world.views
+    real = view.with_files
+    whole = submission_id(scene.id, 1)
+
+    def stands(state: State) -> bool:
+        return view.submission(whole).state is state
+
+    world.run(60, until=lambda: stands(State.RUNNING))
+
+    def then_split(submissions: Sequence[str]) -> Any:
+        view.with_files = real  # type: ignore[method-assign]  # steps use it too
+        world.drop = lambda follow: follow.step.value == "export"
+        world.run(120, until=lambda: stands(State.FINISHED) or stands(State.EXPORTED))
+        world.drop = lambda _follow: False
+        found = real(submissions)
+        world.run(120, until=lambda: stands(State.EXPORTED))
+        return found
+
+    view.with_files = then_split  # type: ignore[method-assign]  # the same, and something happens
+    assert Verified(scene).differences == []
+    assert view.submission(whole).reason == REASON
