@@ -15,6 +15,7 @@ from config.services import Services
 from config.settings import load_settings
 from paceline.decisions import BY_PERSON
 from paceline.errors import UsageError
+from paceline.halving import REASON
 from paceline.model import Follow, Outcome, State, Submission
 from paceline.replies import Moved
 from paceline.steps.cancelling import CANCELLED
@@ -28,8 +29,8 @@ from paceline.views import BatchView
 def command(batch: str, reason: str | None, yes: bool) -> int:
     """Send the failed submissions of BATCH once more, as new attempts. Each is paid for again.
 
-    What was given up at the time limit isn't sent again: `paceline collect` fetches it. Earlier runs stay on record.
-    What was cancelled is sent only with --reason cancelled.
+    What was given up at the time limit isn't sent again: `paceline collect` fetches it. Of what was split in halves,
+    those that failed are sent. What was cancelled is sent only with --reason cancelled. Earlier runs stay on record.
     """
     settings = load_settings()
     with session(settings) as services:
@@ -62,7 +63,7 @@ def _failed(services: Services, batch: BatchView, reason: str | None) -> list[Su
         for item in services.views.submissions(batch.id)
         if item.state is State.EXPORTED
         and (item.outcome is Outcome.FAILED if reason != CANCELLED else item.outcome is Outcome.CANCELLED)
-        and item.reason not in ("timed_out", "split")
+        and item.reason not in ("timed_out", REASON)
     ]
 
 

@@ -16,7 +16,8 @@ from config.logs import printable
 from config.messages import make_app
 from config.settings import load_settings
 from paceline.errors import UnknownSubmission
-from paceline.model import Outcome, PlannedFile, State, Submission
+from paceline.halving import REASON, halves_of, parent_of
+from paceline.model import Outcome, PlannedFile, State, Submission, index_of, submission_id
 from paceline.pauses import Pause, find_pause
 from paceline.records import credits_by
 from paceline.reexporting import find_record
@@ -87,7 +88,7 @@ def next_steps(item: Submission, batch: BatchView, pause: Pause | None) -> list[
 
 def _find(views: Views, text: str) -> tuple[Submission, BatchView]:
     """Find a submission by its id; leading zeros of the number may be left out. Raises `UnknownSubmission`."""
-    match = re.fullmatch(r"(b[0-9a-z]{9})[-.](?:\1-)?(\d{1,9})", text)
+    match = re.fullmatch(r"(b[0-9a-z]{9})[-.](?:\1-)?(\d{1,15})", text)
     if match is None:
         raise UnknownSubmission(f"{text!r} is no submission's id; they look like b012345678-000001")
     item = views.submission(f"{match[1]}-{int(match[2]):06d}")
@@ -100,6 +101,15 @@ def _parts(batch: BatchView, item: Submission) -> list[str]:
     return [str(place) for place in places if place.exists()]
 
 
+def _relatives(item: Submission) -> tuple[str | None, list[str]]:
+    """Return the id that a half is half of, and those of the halves that a submission was split in."""
+    index = index_of(item.id)
+    whole = parent_of(index)
+    split = item.reason == REASON and item.state is State.EXPORTED
+    halves = [submission_id(item.batch, half) for half in halves_of(index)] if split else []
+    return None if whole is None else submission_id(item.batch, whole), halves
+
+
 def _report(
     item: Submission,
     batch: BatchView,
@@ -107,6 +117,7 @@ def _report(
     journal: list[dict[str, str]],
     parts: list[str],
 ) -> dict[str, Any]:
+    half_of, halves = _relatives(item)
     return {
         "submission": item.id,
         "batch": batch.id,
@@ -119,6 +130,8 @@ def _report(
         "run_id": item.run_id,
         "run_url": item.run_url,
         "raw_status": item.raw_status,
+        "half_of": half_of,
+        "halves": halves,
         "credits": item.credits,
         "credits_by": dict(item.credits_by) or None,
         "past_runs": list(item.past),
@@ -145,10 +158,13 @@ def _print_facts(item: Submission, batch: BatchView, parts: list[str]) -> None:
     outcome = " · ".join(word for word in (item.outcome and item.outcome.value, item.reason) if word)
     times = [("planned", item.planned_ms), ("submitted", item.submitted_ms), ("finished", item.finished_ms)]
     error = item.error or {}
+    half_of, halves = _relatives(item)
     status = f" (HTTP {error['http_status']})" if error.get("http_status") else ""
     fields = [
         ("batch", f"{batch.id} {batch.name}".rstrip()),
+        ("half of", half_of or ""),
         ("outcome", outcome),
+        *(("half", half) for half in halves),
         ("error", f"{error['phase']}, {error['category']}: {error['message']}{status}" if error else ""),
         ("agent", f"{batch.account}:{batch.agent}"),
         ("run", " ".join(word for word in (item.run_id, item.raw_status, item.run_url) if word)),

@@ -12,7 +12,7 @@ from cli.exits import Exit, exit_of_batch
 from cli.follow import class_of, title, waiting_for
 from cli.listing import all_batches
 from cli.lost import noticing_loss
-from cli.output import print_columns, print_fields, print_json
+from cli.output import counted, print_columns, print_fields, print_json
 from cli.pauses import who_and_when
 from cli.progress import Moment, duration, in_flight, open_progress, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
@@ -24,8 +24,9 @@ from config.queues import submit_queue
 from config.services import Services
 from config.settings import load_settings
 from paceline.errors import UsageError
+from paceline.halving import REASON
 from paceline.limiter import PaceView
-from paceline.model import Outcome, Rate, State
+from paceline.model import Choice, Outcome, Rate, State
 from paceline.pauses import find_pause
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -161,6 +162,11 @@ def _show_one(services: Services, batch: BatchView, as_json: bool, used: Used | 
         fields.append(("paused", who_and_when(pause)))
     if used:
         fields.append(("provider", used.text(summary["credits"])))
+    if batch.isolated:
+        split = batch.reasons.get(REASON, 0)
+        budget = batch.choices.get(Choice.ISOLATE, "0")
+        spent = f"{batch.isolated} of {budget} runs spent on that"
+        fields.append(("isolating", f"{counted(split, 'submission')} split in halves; {spent}"))
     fields += [("failed", text) for text in _failures(services, batch)]
     fields += [("held", item) for item in services.views.held(batch.id)]
     fields += [("uncertain", item) for item in services.views.uncertain(batch)]
@@ -174,7 +180,8 @@ def _show_one(services: Services, batch: BatchView, as_json: bool, used: Used | 
 
 def _failures(services: Services, batch: BatchView) -> list[str]:
     """Describe each reason in a line, with the ids of a few submissions."""
-    wanted = {reason: min(number, EXAMPLES) for reason, number in batch.reasons.items()}
+    reasons = {reason: number for reason, number in batch.reasons.items() if reason != REASON}
+    wanted = {reason: min(number, EXAMPLES) for reason, number in reasons.items()}
     found: dict[str, list[str]] = defaultdict(list)
     left = sum(wanted.values())
     for item in services.views.submissions(batch.id) if left else ():
@@ -185,4 +192,4 @@ def _failures(services: Services, batch: BatchView) -> list[str]:
         left -= 1
         if not left:
             break
-    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in batch.reasons.items()]
+    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in reasons.items()]

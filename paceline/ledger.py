@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from redis import Redis
 
+from paceline import halving
 from paceline import redis_keys as keys
 from paceline.decisions import Decisions
 from paceline.desk import finish_args, finished
 from paceline.errors import BatchForgotten, UnknownBatch
+from paceline.isolation import Isolation
 from paceline.lifecycle import Verb
 from paceline.limiter import PacePolicy
 from paceline.model import (
@@ -44,7 +46,7 @@ STARTING = (EndpointClass.ADD, EndpointClass.WAIT)
 """The classes of requests that start a run, in the order in which `lua/release.lua` takes them."""
 
 
-class Ledger(Decisions):
+class Ledger(Decisions, Isolation):
     """Every change of state. Thread-safe; holds nothing between calls but immutable facts of batches."""
 
     def __init__(self, redis: Redis, scripts: Scripts, pace: PacePolicy) -> None:
@@ -110,7 +112,8 @@ class Ledger(Decisions):
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
         args += [manifest_bytes, skipped, state.value, round(sending_s * 1000)]
         way = self._way(submission)
-        new, wake, generation = self._scripts.run("plan", [*way, keys.files(submission)], args)
+        more = [keys.files(submission), keys.halves(batch)]
+        new, wake, generation = self._scripts.run("plan", [*way, *more], args)
         if int(new) < 0:
             raise UnknownBatch(f"no batch {batch}")
         if not new:
@@ -128,7 +131,8 @@ class Ledger(Decisions):
         args += [ended.run_id or "", ended.run_url or "", json.dumps(ended.error) if ended.error else ""]
         args += ["" if fact is None else fact for fact in (ended.raw_status, ended.credits)]
         args += [ended.planned_ms, *("" if ms is None else ms for ms in (ended.submitted_ms, ended.finished_ms))]
-        new = int(self._scripts.run("restore", [*self._way(item), keys.files(item)], [*args, external_id(item)]))
+        args += [external_id(item), int(ended.reason == halving.REASON)]
+        new = int(self._scripts.run("restore", [*self._way(item), keys.files(item), keys.halves(batch)], args))
         if new < 0:
             raise UnknownBatch(f"no batch {batch}")
         return new == 1

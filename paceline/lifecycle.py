@@ -32,6 +32,7 @@ class Verb(StrEnum):
     HOLD = "hold"
     FINISH = "finish"
     EXPORTED = "exported"
+    SPLIT = "split"
     COLLECT = "collect"
     RETRY = "retry"
     CANCEL = "cancel"
@@ -99,6 +100,11 @@ TABLE: Mapping[Verb, Transition] = {
     Verb.GIVE_UP: Transition((State.HELD,), State.FINISHED, "a person says that it failed"),
     Verb.FINISH: Transition((State.RUNNING,), State.FINISHED, "the first terminal status wins and stays"),
     Verb.EXPORTED: Transition((State.FINISHED,), State.EXPORTED, "after every sink said it is durable"),
+    Verb.SPLIT: Transition(
+        (State.FINISHED,),
+        State.EXPORTED,
+        "failed, and its files go on in two halves, planned by this; after every sink said that its record is durable",
+    ),
     Verb.COLLECT: Transition(
         (State.EXPORTED,), State.RUNNING, "a person asks again after a run that had taken longer than the time limit"
     ),

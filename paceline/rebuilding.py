@@ -8,14 +8,15 @@ Killed at any moment, the same call goes on; until it is through, the batch is p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paceline.batch_file import BATCH_FILE, BatchFile, Listed, read_batch_file, record_listed
 from paceline.errors import LedgerError, UsageError
+from paceline.halving import REASON, cut, halves_of, is_half, root_of
 from paceline.ledger import Ledger
 from paceline.manifest import ManifestWriter
-from paceline.model import BatchSpec, index_of, submission_id
+from paceline.model import BatchSpec, PlannedSubmission, index_of, submission_id
 from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, survey
 from paceline.records import read_record
 from paceline.sinks.base import Part
@@ -94,7 +95,7 @@ def rebuild(
         complete = leavings.committed and all(part for _, part in leavings.parts(manifest, batch, listed))
         restored = in_doubt = files = 0
         for planned, part in leavings.parts(manifest, batch, listed):
-            files += len(planned.submission.files)
+            files += 0 if is_half(planned.submission.index) else len(planned.submission.files)
             if part is None:
                 in_doubt += 1
                 ledger.plan(
@@ -142,10 +143,24 @@ class _Leavings:
         self.committed = bool(spec.to) and all(is_committed(place, spec.batch_id()) for place in spec.to)
 
     def parts(self, manifest: str, batch: str, listed: Listed | None) -> Iterator[tuple[Planned, Part | None]]:
-        """Give the submissions in order, each with what stands of it; None where that isn't whole, or nowhere."""
+        """Give the submissions in order, each with what stands of it; None where that isn't whole, or nowhere.
+
+        One that was split is followed by its halves: its record tells of them, and stands before they are planned.
+        """
         final = [Committed(place, batch) for place in self._spec.to if is_committed(place, batch)]
         for planned in PlanReader(manifest, batch, listed.manifest_bytes if listed else None):
-            yield planned, next((part for part in self._candidates(planned, final) if part is not None), None)
+            yield from self._unfold(planned, final)
+
+    def _unfold(self, planned: Planned, final: Sequence[Committed]) -> Iterator[tuple[Planned, Part | None]]:
+        part = next((part for part in self._candidates(planned, final) if part is not None), None)
+        yield planned, part
+        if part is None or part.record["reason"] != REASON:
+            return
+        whole = planned.submission
+        for index, files in zip(halves_of(whole.index), cut(whole.files), strict=True):
+            half = PlannedSubmission(index, tuple(files))
+            name = submission_id(self._spec.batch_id(), index)
+            yield from self._unfold(replace(planned, submission=half, id=name), final)
 
     def _candidates(self, planned: Planned, final: Sequence[Committed]) -> Iterator[Part | None]:
         """Give what each place has of a submission, parts first: they are read only until one is whole."""
@@ -159,7 +174,7 @@ class _Leavings:
         found = (
             path.stem for sink in self._sinks if sink.parts.is_dir() for path in sink.parts.glob(f"{batch}-*.json")
         )
-        return max((index_of(name) for name in found if name.rpartition("-")[2].isdigit()), default=0)
+        return max((root_of(index_of(name)) for name in found if name.rpartition("-")[2].isdigit()), default=0)
 
     def complete(self, part: Part) -> None:
         """Write a part to the destinations where it is missing: exported means that each of them has it."""
@@ -191,6 +206,9 @@ def _fits(part: Part, planned: Planned, spec: BatchSpec) -> bool:
     record = part.record
     names = [file.path for file in files]
     rows = [(row["path"], row["size_bytes"], row["mtime"], row["submission"], row["outcome"]) for row in part.files]
-    wanted = [(file.path, file.size_bytes, iso_from_ns(file.mtime_ns), planned.id, record["outcome"]) for file in files]
+    wanted = [
+        (file.path, file.size_bytes, iso_from_ns(file.mtime_ns), planned.id, record["outcome"])
+        for file in (files if record["reason"] != REASON else ())
+    ]
     of = (record["batch"], record["submission"], record["account"], record["agent"])
     return rows == wanted and record["files"] == names and of == (spec.batch_id(), planned.id, spec.account, spec.agent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paceline import halving
 from paceline.model import Outcome, PlannedFile, Submission
 from paceline.replies import Restored
 from paceline.sinks.base import Part
@@ -105,5 +106,6 @@ def build_part(
             "reason": submission.reason,
         }
         for file, sha256 in zip(files, hashes, strict=True)
+        if submission.reason != halving.REASON  # their records are with the halves that they end in
     ]
     return Part(submission.id, build_record(batch, submission, files, data), rows)

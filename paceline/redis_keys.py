@@ -185,7 +185,7 @@ PERMANENT = (
     r"pl:meta",
     r"pl:batches",
     r"pl:accounts",
-    r"pl:b:[^:]+(:planned|:journal)?",
+    r"pl:b:[^:]+(:planned|:journal|:halves)?",
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",

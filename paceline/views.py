@@ -12,6 +12,7 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.errors import UnknownBatch, UnknownSubmission
+from paceline.halving import in_order
 from paceline.model import (
     BatchSpec,
     BatchState,
@@ -23,6 +24,7 @@ from paceline.model import (
     Submission,
     batch_of,
     external_id,
+    index_of,
     submission_id,
 )
 from paceline.packing import unpack_files
@@ -30,7 +32,10 @@ from paceline.packing import unpack_files
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't."""
+    """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't.
+
+    `extra` are the halves among `total`; `isolated` is what is used of the runs that they may cost.
+    """
 
     id: str
     name: str
@@ -74,11 +79,13 @@ class BatchView:
     judged: Mapping[str, int] = field(default_factory=dict)
     settled: Mapping[str, str] = field(default_factory=dict)
     rebuilding: bool = False
+    extra: int = 0
+    isolated: int = 0
 
     @property
     def in_manifest(self) -> int:
-        """Return how many submissions the manifest has."""
-        return self.total
+        """Return how many submissions the manifest has; the others are halves of them."""
+        return self.total - self.extra
 
     @property
     def spec(self) -> BatchSpec:
@@ -184,6 +191,8 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         judged={name: int(value) for name, value in _group(row, "judged:").items()},
         settled=json.loads(row.get("settled", "{}")),
         rebuilding=row.get("rebuilding") == "1",
+        extra=int(row.get("extra", 0)),
+        isolated=int(row.get("isolated", 0)),
     )
 
 
@@ -292,15 +301,18 @@ class Views:
             raise UnknownSubmission(f"no submission {submission}; ids look like {submission_id('b012345678', 1)}")
         return found
 
-    def ids(self, batch: BatchView) -> Iterator[str]:
-        """Give the ids of a batch's submissions in the order of their files."""
-        return (submission_id(batch.id, index) for index in range(1, batch.total + 1))
+    def halves(self, batch: str) -> list[int]:
+        """Return the indexes of a batch's halves, in no order that means anything."""
+        return [index_of(item.decode()) for item in self._redis.zrange(keys.halves(batch), 0, -1)]
 
-    def submissions(self, batch: str, first: int = 1, last: int | None = None) -> Iterator[Submission]:
-        """Yield a batch's submissions by index, reading a few hundred at a time."""
-        end = self.batch(batch).total if last is None else last
-        for start in range(first, end + 1, 500):
-            ids = [submission_id(batch, index) for index in range(start, min(start + 500, end + 1))]
+    def ids(self, batch: BatchView) -> Iterator[str]:
+        """Give the ids of a batch's submissions in the order of their files, each followed by its halves."""
+        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id)))
+
+    def submissions(self, batch: str) -> Iterator[Submission]:
+        """Yield a batch's submissions in the order of their files, reading a few hundred at a time."""
+        every = self.ids(self.batch(batch))
+        while ids := list(islice(every, 500)):
             with self._redis.pipeline(transaction=False) as pipe:
                 for item in ids:
                     pipe.hgetall(keys.submission(item))

@@ -68,7 +68,7 @@ def enqueue(
             raise LedgerLost(f"batch {batch.id} is not rebuilt yet: paceline rebuild {Path(batch.manifest).parent}")
         writer.resume(batch.manifest_bytes)
         record_batch(batch.manifest, batch.spec, ours=True)
-        resume = resume_from(batch.manifest, batch.manifest_bytes, batch.total)
+        resume = resume_from(batch.manifest, batch.manifest_bytes, batch.in_manifest)
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
         scale = FileScale(weights, batch.spec.inputs, source.location) if weights else None
         for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume, scale):

@@ -116,9 +116,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "fail_runs": Kind(
             Stage.OUTCOME,
             WRITES,
-            {"prompts": 0, "status": "", "error": "The sandbox was told to fail this prompt."},
+            {"prompts": 0, "status": "", "error": "The sandbox was told to fail this prompt.", "file": ""},
             "runs end with failed prompts: the first so many, 0 for all; status overrides the run's word. Kindo's end "
-            "without a result, as failure or as status says: cancelled, success, any word",
+            "without a result, as failure or as status says: cancelled, success, any word; with file, only runs that "
+            "have one with that in its name",
         ),
         "never_finish": Kind(Stage.OUTCOME, WRITES, {}, "runs that stay running"),
         "slow_runs": Kind(Stage.OUTCOME, WRITES, {"seconds": 60.0}, "runs that take that long"),

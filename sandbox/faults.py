@@ -13,7 +13,7 @@ draw: of its faults only outcomes can be kept to one agent.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -173,10 +173,12 @@ class FaultBox:
                     chosen = fault
         return chosen, delay_s
 
-    def draw_outcome(self, request_class: str, agent_id: int | str | None) -> Fault | None:
-        """Decide what becomes of a run that is being accepted; None: what should."""
+    def draw_outcome(self, request_class: str, agent_id: int | str | None, names: Sequence[str] = ()) -> Fault | None:
+        """Decide what becomes of a run of files of these names that is being accepted; None: what should."""
         for fault in self._faults:
-            if fault.stage is Stage.OUTCOME and self._fires(fault, request_class, agent_id):
+            part = fault.parameters.get("file", "")
+            meant = not part or any(part in name for name in names)
+            if fault.stage is Stage.OUTCOME and meant and self._fires(fault, request_class, agent_id):
                 return fault
         return None
 

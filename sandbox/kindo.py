@@ -106,7 +106,7 @@ class Trigger:
 
     def _accept(self, submission: Submission) -> KindoRun:
         world, agent = self._world, submission.agent
-        course = world.course("add", agent.id, 1)
+        course = world.course("add", agent.id, 1, [document.name for document in submission.documents])
         if not (course.failing_prompts or agent.has_result):
             course = replace(course, failing_prompts=1, status=agent.ends)
         run = KindoRun(

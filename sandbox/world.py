@@ -107,7 +107,7 @@ class World:
             external_id=external_id,
             file_names=[file.name for file in files],
             results=work(order, files),
-            course=self.course(request_class, agent_id, len(order)),
+            course=self.course(request_class, agent_id, len(order), [file.name for file in files]),
             created_s=self.clock.monotonic(),
             created_us=math.floor(self.clock.wall() * 1e6),
             credits_per_prompt=self.options.credits * len(files),
@@ -143,10 +143,10 @@ class World:
         """Change how long new runs take; raise ValueError if it isn't like 2 or 2-8."""
         self.run_seconds = Seconds.parse(text)
 
-    def course(self, request_class: str, agent_id: int | str, n_prompts: int) -> Course:
+    def course(self, request_class: str, agent_id: int | str, n_prompts: int, names: Sequence[str] = ()) -> Course:
         """Decide how a run that is being accepted will go."""
         seconds = self._durations.uniform(self.run_seconds.low_s, self.run_seconds.high_s)
-        fault = self.faults.draw_outcome(request_class, agent_id)
+        fault = self.faults.draw_outcome(request_class, agent_id, names)
         if fault is None:
             return Course(seconds)
         if fault.kind == "never_finish":

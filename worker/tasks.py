@@ -14,8 +14,8 @@ from worker.app import app
 from worker.runtime import log, runtime
 
 _KEYS = {
-    Step.SUBMIT: re.compile(r"b[0-9a-z]{9}-\d{6,9}"),
-    Step.EXPORT: re.compile(r"b[0-9a-z]{9}-\d{6,9}"),
+    Step.SUBMIT: re.compile(r"b[0-9a-z]{9}-\d{6,15}"),
+    Step.EXPORT: re.compile(r"b[0-9a-z]{9}-\d{6,15}"),
     Step.FEED: re.compile(r"[a-z0-9_-]{1,64}"),
     Step.POLL: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),
     Step.RECONCILE: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),

@@ -16,6 +16,21 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+-- The index that ends an id. From 10⁹ on it is a half's: see paceline/halving.py.
+local function index_of(id)
+  return tonumber(string.match(id, '(%d+)$'))
+end
+
+-- Count a submission whose index says that it is a half, for a ledger that is rebuilt; tell whether it is.
+local function count_half(halves)
+  local index = index_of(ARGV[1])
+  if index < 1e9 then return false end
+  redis.call('HINCRBY', KEYS[2], 'extra', 1)
+  redis.call('HINCRBY', KEYS[2], 'isolated', 1)
+  redis.call('ZADD', halves, index, ARGV[1])
+  return true
+end
+
 -- The submission's state if it is one of the allowed ones and the generation matches; else nil and why.
 local function fence(allowed)
   local row = redis.call('HMGET', KEYS[1], 'state', 'generation')

@@ -1,10 +1,10 @@
 --! with clock chains circuit ledger
 -- Register a submission whose record is at every sink, as exported: for a ledger that is rebuilt.
--- KEYS the way, 17 files string
+-- KEYS the way, 17 files string, 18 halves zset
 -- ARGV 1 submission id, 2 '', 3 number of files, 4 bytes, 5 files (compressed), 6 manifest offset after it,
 --      7 skipped files up to there, 8 outcome, 9 reason, 10 attempts, 11 run id or '', 12 run url or '',
 --      13 error JSON or '', 14 raw status or '', 15 credits or '', 16 planned at (ms), 17 submitted at (ms) or '',
---      18 finished at (ms) or '', 19 external id
+--      18 finished at (ms) or '', 19 external id, 20 '1' if it was split: its files are with its halves
 -- RETURNS 1 if it is new, 0 if it was there (and is unchanged), -1 if the ledger has no such batch
 if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -15,8 +15,10 @@ for name, at in pairs(facts) do
   if ARGV[at] ~= '' then redis.call('HSET', KEYS[1], name, ARGV[at]) end
 end
 redis.call('SET', KEYS[17], ARGV[5])
-for name, at in pairs({ total = false, files = 3, bytes = 4, ['n:exported'] = false, ['o:' .. ARGV[8]] = false,
-                        ['files:' .. ARGV[8]] = 3, ['req:add'] = 10 }) do
+local counts = { total = false, ['n:exported'] = false, ['o:' .. ARGV[8]] = false, ['req:add'] = 10 }
+if not count_half(KEYS[18]) then counts['files'], counts['bytes'] = 3, 4 end
+if ARGV[20] ~= '1' then counts['files:' .. ARGV[8]] = 3 end
+for name, at in pairs(counts) do
   redis.call('HINCRBY', KEYS[2], name, at and ARGV[at] or 1)
 end
 judged(ARGV[8], ARGV[9], 1)

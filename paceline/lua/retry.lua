@@ -8,6 +8,7 @@ local from, why = fence({ 'finished', 'exported' })
 if not from then return { why } end
 local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'credits', 'past', 'past_credits')
 -- A run that was given up at the time limit may still end: it is collected, not paid for again.
+-- The files of one that was split are with its halves.
 local again = row[1] == 'failed' or (row[1] == 'cancelled' and row[2] == 'cancelled')
 if not again or row[2] == 'timed_out' or row[2] == 'split' then return { 'lost' } end
 local now = now_ms()

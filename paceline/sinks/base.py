@@ -29,7 +29,7 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a sink needs to commit a batch. `manifest` is the path of the manifest; `submissions` how many there are.
+    """What a sink needs to commit a batch. `manifest` is the path of the manifest; `submissions` how many it has.
 
     `still_open` tells whether the batch still waits for this commit; it is asked once the sink is ours alone, for
     another process may have committed and closed the batch since. No part of the value: two closings may be equal.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from paceline import jsonl
-from paceline.model import submission_id
+from paceline.halving import place
+from paceline.model import batch_of, index_of, submission_id
 from paceline.sinks.base import Part
 from paceline.sinks.directory import FILES, RESULTS, SUCCESS
 
@@ -31,12 +32,15 @@ class Committed:
         self._record: dict[str, Any] | None = next(self._results, None)
 
     def part(self, index: int) -> Part | None:
-        """Return what stands there of a submission; None where its record can't be read. Ask in order."""
+        """Return what stands there of a submission; None where its record can't be read.
+
+        Ask in order: that of the manifest, with halves as `halving.place` orders them.
+        """
         submission = submission_id(self._batch, index)
-        while self._record is not None and not self._is_due(self._record, submission):
+        while self._record is not None and not self._is_due(self._record, index):
             self._record = next(self._results, None)
         files = []
-        while self._file is not None and not self._is_due(self._file, submission):
+        while self._file is not None and not self._is_due(self._file, index):
             self._file = next(self._files, None)
         while self._file is not None and self._file.get("submission") == submission:
             files.append(self._file)
@@ -45,11 +49,11 @@ class Committed:
             return None
         return Part(submission, self._record, files)
 
-    @staticmethod
-    def _is_due(row: dict[str, Any], submission: str) -> bool:
-        """Tell whether a row belongs to this submission or to a later one; ids of a batch sort by their index."""
-        found = row.get("submission")
-        return isinstance(found, str) and (len(found), found) >= (len(submission), submission)
+    def _is_due(self, row: dict[str, Any], index: int) -> bool:
+        """Tell whether a row belongs to this submission or to a later one."""
+        found = str(row.get("submission"))
+        ours = batch_of(found) == self._batch and found.rpartition("-")[2].isdecimal()
+        return ours and place(index_of(found)) >= place(index)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -33,8 +33,9 @@ from paceline.durable import (
     writing,
 )
 from paceline.errors import SinkBusy, SinkError
+from paceline.halving import halves_of
 from paceline.manifest import ManifestRow, parse_row
-from paceline.model import Outcome, index_of
+from paceline.model import Outcome, batch_of, index_of, submission_id
 from paceline.sinks.base import FILE_FIELDS, Closing, Part
 from paceline.sinks.parts import OpenPart, encode_part, open_part
 from paceline.times import iso_from_ns
@@ -101,10 +102,17 @@ class DirectorySink:
                 index += 1
                 if index_of(submission) != index:
                     raise SinkError(f"{closing.manifest} and the parts disagree about the files of {submission}")
-                with open_part(self.part_path(submission), submission) as part:
-                    _copy_part(part, chain([line], lines), finals)
+                self._copy(submission, chain([line], lines), finals)
         if index != closing.submissions:
             raise SinkError(f"{closing.manifest} has {index} submissions, the ledger {closing.submissions}")
+
+    def _copy(self, submission: str, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:
+        """Copy the part of a submission, then those of its halves: they have its files where it has none."""
+        with open_part(self.part_path(submission), submission) as part:
+            _copy_part(part, lines, finals)
+            split = part.split
+        for half in halves_of(index_of(submission)) if split else ():
+            self._copy(submission_id(batch_of(submission), half), lines, finals)
 
     def part_path(self, submission: str) -> str:
         """Name a submission's part."""

@@ -7,6 +7,8 @@
     {…another…}
     ]}
 
+A submission that was split in halves says `"split":true` in its first line and has no file lines.
+
 JSON strings hold no raw newline, so each record is exactly one line: committing a batch copies bytes, one line in
 memory at a time, and a hundred megabytes of results are never parsed again.
 """
@@ -21,6 +23,7 @@ from typing import Any, BinaryIO
 
 from paceline import jsonl
 from paceline.errors import SinkError
+from paceline.halving import REASON
 from paceline.model import FORMAT_VERSION
 from paceline.sinks.base import FILE_FIELDS, Part
 
@@ -31,6 +34,8 @@ _END = b"]}\n"
 def encode_part(part: Part) -> Iterator[bytes]:
     """Give a part file's bytes in pieces; the same part gives the same bytes."""
     head = {"format": FORMAT_VERSION, "submission": part.submission, "outcome": part.record["outcome"]}
+    if part.record.get("reason") == REASON:
+        head["split"] = True
     yield jsonl.encode(head)[:-1] + b',"record":\n'
     yield jsonl.encode(part.record)
     yield b"\n" + _FILES
@@ -70,12 +75,16 @@ def read_part(path: str, submission: str) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class OpenPart:
-    """A part file being copied: `record` is its line of `results.jsonl`; `files` gives those of `files.jsonl` once."""
+    """A part file being copied: `record` is its line of `results.jsonl`; `files` gives those of `files.jsonl` once.
+
+    `split` tells whether the files are with the submission's halves.
+    """
 
     path: str
     outcome: str
     record: bytes
     files: Iterator[bytes]
+    split: bool
 
 
 @contextmanager
@@ -91,7 +100,8 @@ def open_part(path: str, submission: str) -> Iterator[OpenPart]:
         ours = head.get("format") == FORMAT_VERSION and head.get("submission") == submission
         if not ours or stream.readline() != _FILES:
             raise _foreign(path, submission)
-        yield OpenPart(path, str(head.get("outcome")), record, _file_lines(stream, path, submission))
+        outcome, files = str(head.get("outcome")), _file_lines(stream, path, submission)
+        yield OpenPart(path, outcome, record, files, split=head.get("split") is True)
 
 
 def _file_lines(stream: BinaryIO, path: str, submission: str) -> Iterator[bytes]:

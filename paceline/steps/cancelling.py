@@ -39,7 +39,8 @@ def cancel(context: Context, batch_id: str) -> tuple[list[Follow], float | None]
     if batch.by_state[State.RUNNING] and account.provider.capabilities.cancels:
         follows, wait_s = _end_runs(context, account, batch)
     batch = context.views.batch(batch_id)
-    left = (State.PLANNED, State.SUBMITTING, State.UNCERTAIN, State.RUNNING)
+    # What has finished may still be split in halves, which would be planned.
+    left = (State.PLANNED, State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED)
     if batch.listed and not any(batch.by_state[state] for state in left):
         return follows, None
     return follows, LOOK_S if wait_s is None else wait_s

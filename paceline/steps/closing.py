@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
-from paceline.model import EndpointClass, Follow, submission_id
+from paceline.model import EndpointClass, Follow
 from paceline.sinks.base import Closing
 from paceline.steps.context import Context
 from paceline.steps.reconciling import audit
@@ -30,7 +32,7 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
     closing = Closing(
         batch=batch.id,
         manifest=batch.manifest,
-        submissions=batch.total,
+        submissions=batch.in_manifest,
         summary=summarize(batch, context.views.now_ms(), complete=True),
         still_open=lambda: not context.views.batch(batch_id).closed,
     )
@@ -67,15 +69,15 @@ def _audit(context: Context, batch: BatchView) -> float | None:
         wait_s = context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return wait_s
-        last = min(index + step - 1, batch.total)
+        asked = list(islice(context.views.ids(batch), index - 1, index - 1 + step))
         try:
-            missing = audit(context, account, batch.agent, [submission_id(batch.id, n) for n in range(index, last + 1)])
+            missing = audit(context, account, batch.agent, asked)
             if missing:
                 raise Unavailable(f"the provider's answer lacks {missing} runs that it had")
         except ProviderError as error:
             context.log.warning("audit.failed", extra={"batch": batch.id, "problem": str(error)})
             context.ledger.audited(batch.id, index, tries + 1)
             return RETRY_S / 5 * (tries + 1)
-        index, tries = last + 1, 0
+        index, tries = index + len(asked), 0
         context.ledger.audited(batch.id, index, tries)
     return None

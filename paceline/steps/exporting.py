@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from paceline import halving
 from paceline.errors import PacelineError, ProviderError, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part, credits_by
-from paceline.replies import Moved
+from paceline.replies import Lost, Moved
 from paceline.steps.context import Context
 from paceline.views import BatchView
 
@@ -27,9 +28,15 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
         again = context.ledger.retry(item.id, item.generation, reason="policy")
         return [again.follow] if isinstance(again, Moved) and again.follow else []
+    if _may_be_split(item):
+        decided = context.ledger.isolate(item.id, item.generation)
+        if isinstance(decided, Lost):
+            return []
+        item = replace(item, reason=halving.REASON) if decided else item
     try:
         data, item = _data(context, item, batch)
-        part = build_part(batch, item, context.views.files(item.id), context.views.digests(item.id), data)
+        files = context.views.files(item.id)
+        part = build_part(batch, item, files, context.views.digests(item.id), data)
         for destination in batch.to:
             context.sink(destination).write(part)
     except ProviderError as error:
@@ -39,6 +46,10 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return []
+    if item.reason == halving.REASON:
+        context.log.warning("submission.split", extra={"submission": item.id, "files": item.files})
+        split = context.ledger.split(item.id, item.generation, files)
+        return [split.follow] if isinstance(split, Moved) and split.follow else []
     moved = context.ledger.exported(item.id, item.generation)
     if not isinstance(moved, Moved):
         return []
@@ -49,6 +60,11 @@ def export(context: Context, submission_id: str) -> list[Follow]:
 def _tries_again(item: Submission, retries: int) -> bool:
     """Tell whether a run that failed at the provider is sent again by policy."""
     return item.outcome is Outcome.FAILED and item.reason == "run_failed" and item.attempt <= retries
+
+
+def _may_be_split(item: Submission) -> bool:
+    """Tell whether a submission failed for what may be the fault of one of its files."""
+    return item.outcome is Outcome.FAILED and item.reason in halving.REASONS and item.files > 1
 
 
 def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping[str, Any], Submission]:

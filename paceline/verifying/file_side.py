@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from paceline.errors import FileProblem, SourceUnreachable
 from paceline.files import SourceRoot
-from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of
+from paceline.halving import halves_of, root_of, unfold
+from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of, submission_id
 from paceline.sinks.base import Part
 from paceline.sinks.directory import FILES
 from paceline.times import iso_from_ns
@@ -33,12 +35,14 @@ def check_files(
     of: Callable[[str], Submission | None],
     findings: Findings,
     root: SourceRoot | None = None,
+    halves: Collection[int] = (),
 ) -> None:
     """Hold a committed `files.jsonl` against the manifest, planned files first, then the skipped ones.
 
-    `of` gives a submission; it is asked in ascending order. With `root` the source files are read again.
+    `of` gives a submission; it is asked in ascending order. With `root` the source files are read again. A file's
+    submission is the one that it ends in, of those among `halves`.
     """
-    check_planned(_planned(manifest, stop, batch), _recorded(folder, batch, findings), of, findings, root)
+    check_planned(_planned(manifest, stop, batch, halves), _recorded(folder, batch, findings), of, findings, root)
     skipped = ((path_key(row.path), row) for _, row in manifest_rows(manifest, stop) if row.submission is None)
     left_out = (
         (path_key(row["path"]), row)
@@ -65,7 +69,10 @@ def check_planned(
     findings: Findings,
     root: SourceRoot | None = None,
 ) -> None:
-    """Hold the records of files that are in submissions against what was planned; both sorted by index and path."""
+    """Hold the records of files that are in submissions against what was planned; both sorted by index and path.
+
+    The index is that of the manifest: which half a record is of is compared, not looked for.
+    """
     last: Row | None = None
     for wanted, found in side_by_side(planned, recorded):
         if wanted is None or found is None:
@@ -101,12 +108,16 @@ def part_rows(part: Part) -> Iterator[tuple[Key, Row]]:
     return (((index, path_key(str(row.get("path")))), dict(row)) for row in part.files)
 
 
-def _planned(manifest: str, stop: int | None, batch: str) -> Iterator[tuple[Key, Planned]]:
-    for _, row in manifest_rows(manifest, stop):
-        if row.submission is None or batch_of(row.submission) != batch:
-            continue
-        file = PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or "")
-        yield (index_of(row.submission), path_key(row.path)), (row.submission, file)
+def _planned(manifest: str, stop: int | None, batch: str, halves: Collection[int]) -> Iterator[tuple[Key, Planned]]:
+    rows = (row for _, row in manifest_rows(manifest, stop) if row.submission and batch_of(row.submission) == batch)
+    for submission, group in groupby(rows, key=lambda row: str(row.submission)):
+        index = index_of(submission)
+        files = [PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or "") for row in group]
+        for leaf, part in unfold(index, files, halves):
+            if halves_of(leaf)[0] in halves:
+                continue
+            name = submission if leaf == index else submission_id(batch, leaf)
+            yield from (((index, path_key(file.path)), (name, file)) for file in part)
 
 
 def _recorded(folder: Path, batch: str, findings: Findings) -> Iterator[tuple[Key, Row]]:
@@ -120,10 +131,10 @@ def _recorded(folder: Path, batch: str, findings: Findings) -> Iterator[tuple[Ke
             if row.get("outcome") != Outcome.SKIPPED:
                 findings.differs(Kind.FILE_DIFFERS, path=row["path"], expected="skipped", found=row.get("outcome"))
             continue
-        if not re.fullmatch(rf"{batch}-\d{{6,9}}", str(submission)):
+        if not re.fullmatch(rf"{batch}-\d{{6,15}}", str(submission)):
             findings.differs(Kind.FILE_UNKNOWN, path=row["path"], found=submission)
             continue
-        yield (index_of(submission), path_key(row["path"])), row
+        yield (root_of(index_of(submission)), path_key(row["path"])), row
 
 
 def _report_alone(

@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from paceline.model import Outcome, PlannedFile, State, Submission, submission_id
+from paceline.halving import REASON, is_half
+from paceline.model import Outcome, PlannedFile, State, Submission, index_of, submission_id
 from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.streams import Group
 from paceline.views import BatchView, Views
 
 MOVING = tuple(f"n:{state}" for state in State if state is not State.EXPORTED)
 """Totals that go up and down while a batch is under way."""
+
+TAKEN_BACK = (f"files:{Outcome.FAILED}", "why:")
+"""Where submissions are being split in halves, so do these."""
 
 
 class LedgerSide:
@@ -61,13 +65,14 @@ class LedgerSide:
     def _add(self, item: Submission) -> None:
         sums = self._sums
         sums["total"] += 1
-        sums["files"] += item.files
-        sums["bytes"] += item.size_bytes
+        if not is_half(index_of(item.id)):  # a half's files were counted with the whole
+            sums["files"] += item.files
+            sums["bytes"] += item.size_bytes
         sums[f"n:{item.state}"] += 1
         sums["runs_accepted"] += (item.run_id is not None) + len(item.past)
         if item.outcome is not None:
             sums[f"o:{item.outcome}"] += 1
-            sums[f"files:{item.outcome}"] += item.files
+            sums[f"files:{item.outcome}"] += item.files if item.reason != REASON else 0
             if item.outcome is not Outcome.SUCCEEDED:
                 sums[f"why:{item.reason}"] += 1
         self._credits += (item.credits or 0.0) + item.past_credits
@@ -80,8 +85,9 @@ class LedgerSide:
         after = self._views.batch(self._before.id)
         low, high = _totals(self._before), _totals(after)
         still = low == high
+        halving = bool(after.isolated)  # takes back what was counted as failed
         for name in sorted({*low, *high, *self._sums}):
-            if name in MOVING and not still:
+            if not still and (name in MOVING or (halving and name.startswith(TAKEN_BACK))):
                 continue
             least, most = sorted((low.get(name, 0), high.get(name, 0)))
             if not least <= self._sums[name] <= most:
@@ -112,7 +118,7 @@ def _file(file: PlannedFile | None) -> list[object] | None:
 
 
 def chunks(groups: Iterator[Group], total: int, size: int) -> Iterator[tuple[list[int], dict[int, Group]]]:
-    """Cut submissions into chunks of indexes, in order: all from 1 up to `total`, and every group's.
+    """Cut submissions into chunks of indexes, in order: all from 1 up to `total`, and every group's (halves' too).
 
     With each chunk come the groups that there are.
     """
@@ -132,6 +138,9 @@ def chunks(groups: Iterator[Group], total: int, size: int) -> Iterator[tuple[lis
 def _numbered(groups: Iterator[Group], total: int) -> Iterator[tuple[int, Group | None]]:
     following = 1
     for group in groups:
+        if is_half(group.index):
+            yield group.index, group
+            continue
         yield from ((index, None) for index in range(following, min(group.index, total + 1)))
         yield group.index, group
         following = group.index + 1

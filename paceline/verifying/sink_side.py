@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paceline.halving import REASON, is_half, place
 from paceline.model import Outcome, State, Submission, batch_of, index_of
 from paceline.sinks.base import Part
 from paceline.sinks.committed import is_committed
@@ -16,9 +17,10 @@ from paceline.sinks.directory import FAILURES, RESULTS, DirectorySink
 from paceline.sinks.parts import read_part
 from paceline.verifying.file_side import check_planned, group_files, part_rows
 from paceline.verifying.findings import Findings, Kind
-from paceline.verifying.streams import Group, rows_of
+from paceline.verifying.streams import Group, Key, rows_of
 
-_PART = re.compile(r"(b[0-9a-z]{9}-\d{6,9})\.json")
+_PART = re.compile(r"(b[0-9a-z]{9}-\d{6,15})\.json")
+_HALF = re.compile(rb'\{"submission":"(b[0-9a-z]{9})-(\d{10,15})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,22 @@ class SinkSide:
         self._failures = self._records(FAILURES) if self.committed else iter(())
         self._line = next(self._lines, None)
 
+    def halves(self) -> Iterator[int]:
+        """Give the indexes of halves that have a part or a committed record here, for want of a ledger."""
+        if self._sink.parts.is_dir():
+            names = (match[1] for path in self._sink.parts.iterdir() if (match := _PART.fullmatch(path.name)))
+            yield from (index_of(name) for name in names if batch_of(name) == self._batch and is_half(index_of(name)))
+        if self.committed:
+            with open(self.folder / RESULTS, "rb") as stream:
+                found = (_HALF.match(line) for line in stream)
+                yield from (int(match[2]) for match in found if match and match[1].decode() == self._batch)
+
     def take(self, index: int, name: str) -> Found:
         """Return what there is of a submission. Ask once, in ascending order."""
         part = self._part(name)
         if not self.committed:
             return Found(None if part is None else part.record, part)
-        record = self._committed_record(index, name)
+        record = self._committed_record(place(index))
         if part is not None and record is not None and part.record != record:
             path = self._sink.part_path(name)
             self._findings.differs(
@@ -65,7 +77,7 @@ class SinkSide:
                 self._findings.differs(Kind.RECORD_MISSING, submission=item.id, expected=str(self.folder))
             return
         self._findings.checked["records"] += 1
-        if item.state not in (State.FINISHED, State.EXPORTED):
+        if item.state not in (State.FINISHED, State.EXPORTED) or record.get("reason") != item.reason:
             item = again(item.id) or item
         if item.state not in (State.FINISHED, State.EXPORTED):
             self._findings.differs(
@@ -92,7 +104,8 @@ class SinkSide:
                     found=f"{name}={found_text}",
                 )
         if not self.committed and found.part is not None and group is not None:
-            check_planned(group_files(group), part_rows(found.part), lambda _: item, self._findings)
+            planned = group_files(group) if item.reason != REASON else ()
+            check_planned(planned, part_rows(found.part), lambda _: item, self._findings)
 
     def finish(self, known: Callable[[str], bool]) -> None:
         """Look for records of anything else, once all submissions were asked for."""
@@ -119,18 +132,18 @@ class SinkSide:
             self._findings.differs(Kind.RECORD_DAMAGED, submission=name, found=f"{path}: {error}")
             return None
 
-    def _committed_record(self, index: int, name: str) -> dict[str, Any] | None:
+    def _committed_record(self, at: Key) -> dict[str, Any] | None:
         """Take the line of a submission, and whatever stands before it that is nobody's."""
         found: dict[str, Any] | None = None
         while self._line is not None:
-            at, row = self._line
-            if at > index:
+            found_at, row = self._line
+            if found_at > at:
                 break
-            if at == index and found is None:
+            if found_at == at and found is None:
                 found = row
                 self._check_failures(row)
             else:
-                kind = Kind.RECORD_TWICE if at == index else Kind.RECORD_UNKNOWN
+                kind = Kind.RECORD_TWICE if found_at == at else Kind.RECORD_UNKNOWN
                 self._findings.differs(kind, submission=row.get("submission"), found=RESULTS)
             self._line = next(self._lines, None)
         return found
@@ -138,7 +151,7 @@ class SinkSide:
     def _check_failures(self, row: dict[str, Any]) -> None:
         if row.get("outcome") == Outcome.SUCCEEDED:
             return
-        _, other = next(self._failures, (0, None))
+        _, other = next(self._failures, ((), None))
         if other != row:
             self._findings.differs(
                 Kind.RECORD_DIFFERS,
@@ -147,15 +160,15 @@ class SinkSide:
                 found=other and other.get("submission"),
             )
 
-    def _records(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Give the lines of a file with the index they are of; 0 where that can't be told."""
+    def _records(self, name: str) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Give the lines of a file with the place of what they are of; empty where that can't be told."""
         for number, row in rows_of(self.folder / name):
             if row is None:
                 self._findings.differs(Kind.RECORD_DAMAGED, found=f"{self.folder / name}, line {number}")
                 continue
             name = str(row.get("submission"))
-            ours = re.fullmatch(rf"{self._batch}-\d{{6,9}}", name) is not None
-            yield (index_of(name) if ours else 0), row
+            ours = re.fullmatch(rf"{self._batch}-\d{{6,15}}", name) is not None
+            yield (place(index_of(name)) if ours else ()), row
 
 
 def _first_difference(wanted: list[str], found: object) -> tuple[object, object]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from paceline import jsonl
+from paceline.halving import unfold
 from paceline.manifest import ManifestRow, parse_row
-from paceline.model import PlannedFile, batch_of, index_of
+from paceline.model import PlannedFile, batch_of, index_of, submission_id
 from paceline.verifying.findings import Findings, Kind
 
 Left = TypeVar("Left")
@@ -83,6 +84,14 @@ def groups(path: str, batch: str, stop: int | None, findings: Findings) -> Itera
         files.append(PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or ""))
     if files:
         yield Group(last_index, name, tuple(files))
+
+
+def with_halves(whole: Iterable[Group], halves: Collection[int]) -> Iterator[Group]:
+    """Give submissions, each followed by those of its halves that are among `halves`."""
+    for group in whole:
+        for index, files in unfold(group.index, group.files, halves):
+            name = group.id if index == group.index else submission_id(batch_of(group.id), index)
+            yield Group(index, name, tuple(files))
 
 
 def path_key(path: str) -> Key:

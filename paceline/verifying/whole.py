@@ -7,12 +7,13 @@ isn't a difference: it is counted as open.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paceline.files import SourceRoot
+from paceline.halving import complete, is_half, place
 from paceline.model import Outcome, State, Submission, external_id, index_of, submission_id
 from paceline.sinks.directory import RESULTS
 from paceline.verifying.file_side import check_files
@@ -20,7 +21,7 @@ from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.ledger_side import LedgerSide, chunks
 from paceline.verifying.provider_side import Find, check_runs
 from paceline.verifying.sink_side import Found, SinkSide
-from paceline.verifying.streams import Group, groups, manifest_rows, path_key, rows_of, side_by_side
+from paceline.verifying.streams import Group, groups, manifest_rows, path_key, rows_of, side_by_side, with_halves
 from paceline.views import BatchView, Views
 
 CHUNK = 100
@@ -78,8 +79,9 @@ class _Verifier:
         subject, findings = self._subject, self._findings
         self._check_length()
         read = groups(subject.manifest, subject.batch, subject.manifest_bytes, findings)
-        total = subject.view.total if subject.view else 0
-        for indexes, held in chunks(read, total, subject.step or CHUNK):
+        total = subject.view.in_manifest if subject.view else 0
+        halves = complete(self._halves())
+        for indexes, held in chunks(with_halves(read, halves), total, subject.step or CHUNK):
             self._check_chunk(indexes, held)
         self._check_twice()
         if self._ledger is not None:
@@ -95,10 +97,16 @@ class _Verifier:
                     self._items(sink),
                     findings,
                     subject.root if sink is self._sinks[0] else None,
+                    halves,
                 )
         ended = self._check_committed()
         findings.checked["open"] = self._open
         return Verdict(self._open, self._held, ended)
+
+    def _halves(self) -> Iterable[int]:
+        if self._views is not None and self._ledger is not None:
+            return self._views.halves(self._subject.batch)
+        return (half for sink in self._sinks for half in sink.halves())
 
     def _check_length(self) -> None:
         size, wanted = Path(self._subject.manifest).stat().st_size, self._subject.manifest_bytes
@@ -116,7 +124,7 @@ class _Verifier:
             if item is None and group is None:
                 continue
             self._findings.checked["submissions"] += 1
-            self._findings.checked["files"] += len(group.files) if group else 0
+            self._findings.checked["files"] += len(group.files) if group and not is_half(index) else 0
             item = item or self._without_ledger(name, found)
             items[name] = item
             self._open += item.state is not State.EXPORTED
@@ -154,12 +162,12 @@ class _Verifier:
         """Give submissions in ascending order, a few hundred read at a time; without a ledger what records say."""
         view, stream = self._subject.view, _recorded_items(sink.folder, self._subject.batch)
         if self._views is not None and view is not None:
-            stream = self._views.submissions(view.id, 1, view.total)
+            stream = self._views.submissions(view.id)
         held = next(stream, None)
 
         def of(name: str) -> Submission | None:
             nonlocal held
-            while held is not None and index_of(held.id) < index_of(name):
+            while held is not None and place(index_of(held.id)) < place(index_of(name)):
                 held = next(stream, None)
             return held if held is not None and held.id == name else None
 
@@ -198,7 +206,7 @@ class _Verifier:
 def _recorded_items(folder: Path, batch: str) -> Iterator[Submission]:
     for _, row in rows_of(folder / RESULTS):
         name = row and row.get("submission")
-        if row and isinstance(name, str) and re.fullmatch(rf"{batch}-\d{{6,9}}", name):
+        if row and isinstance(name, str) and re.fullmatch(rf"{batch}-\d{{6,15}}", name):
             yield _item(name, State.EXPORTED, row)
 
 

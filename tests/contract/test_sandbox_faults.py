@@ -466,6 +466,15 @@ def test_a_run_can_succeed_with_a_failed_prompt(sandbox: Sandbox, http: httpx.Cl
     assert [result["status"] for result in run["data"].values()] == ["failed", "success", "success", "success"]
 
 
+def test_runs_with_a_certain_file_can_fail(sandbox: Sandbox, http: httpx.Client) -> None:
+    sandbox.faults("fail_runs:file=bad")
+
+    names = ("good.txt", "a bad one.txt")
+    run_ids = [http.post(RUNS, files={"files": (name, b"text")}).json()["run_id"] for name in names]
+
+    assert [http.get(f"{RUNS}/{run_id}").json()["status"] for run_id in run_ids] == ["success", "failed"]
+
+
 def test_a_run_can_take_forever_until_it_is_told_to_finish(sandbox: Sandbox, http: httpx.Client) -> None:
     sandbox.faults("never_finish:count=1", "slow_runs:seconds=3600")
     never, slow = sandbox.create_runs(count=2)

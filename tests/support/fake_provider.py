@@ -66,6 +66,8 @@ class FakeProvider:
     deleted: list[str] = field(default_factory=list)
     waited: list[int] = field(default_factory=list)
     outcome: Callable[[str], Outcome] = lambda _external: Outcome.SUCCEEDED
+    poison: Callable[[Sequence[str]], bool] = lambda _names: False
+    """Whether files of these names make a run fail."""
 
     def submit(self, request: SubmitRequest) -> Accepted:
         """Accept the submission, unless told otherwise."""
@@ -87,7 +89,8 @@ class FakeProvider:
     def start(self, external_id: str, names: tuple[str, ...] = ()) -> FakeRun:
         """Start a run, as the provider would."""
         run_id = str(1000 + len(self.runs))
-        run = FakeRun(run_id, external_id, self.now(), self.now() + self.run_s, names, self.outcome(external_id))
+        outcome = Outcome.FAILED if self.poison(names) else self.outcome(external_id)
+        run = FakeRun(run_id, external_id, self.now(), self.now() + self.run_s, names, outcome)
         self.runs[run_id] = run
         return run
 

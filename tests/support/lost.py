@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from paceline.model import BatchSpec, SizeLimits, submission_id
+from paceline.model import BatchSpec, Choice, SizeLimits, submission_id
 from paceline.rebuilding import Rebuilt, rebuild
 from paceline.runner import Runner
 from paceline.sinks.registry import open_sink
@@ -22,9 +22,11 @@ LIMITS = SizeLimits(files=2, file_bytes=1000)
 
 
 class Scene:
-    """`files` source files, two a submission, and one that is left out; results go to `places` folders."""
+    """`files` source files, `per_run` a submission, and one that is left out; results go to `places` folders."""
 
-    def __init__(self, folder: Path, files: int = 12, *, places: int = 1, redis: Any = None) -> None:
+    def __init__(
+        self, folder: Path, files: int = 12, *, places: int = 1, redis: Any = None, per_run: int = 2, isolate: int = 0
+    ) -> None:
         self.folder = folder
         self.world = World(redis)
         self._with_folders()
@@ -40,10 +42,12 @@ class Scene:
             provider="fake",
             agent="7",
             to=tuple(map(str, self.outs)),
-            files_per_run=2,
+            files_per_run=per_run,
             name="näme",
             priority=3,
+            choices={Choice.ISOLATE: str(isolate)} if isolate else {},
         )
+        self.limits = replace(LIMITS, files=per_run)
         self.id = self.spec.batch_id()
 
     def _with_folders(self) -> None:
@@ -59,7 +63,7 @@ class Scene:
             self.world.views,
             batch,
             resolve_source(self.spec.source),
-            LIMITS,
+            self.limits,
             lambda follows: self.world.send(list(follows)),
             stopped=lambda: next(asked) + 1 == stop_after,
         )

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paceline.errors import Ambiguous, NotSent, Refused, Throttled
+from paceline.halving import halves_of
 from paceline.lifecycle import Verb, allows
 from paceline.limiter import PacePolicy
-from paceline.model import EndpointClass, Outcome, Rate, State, external_id, submission_id
+from paceline.model import Choice, EndpointClass, Outcome, Rate, State, external_id, submission_id
 from paceline.providers.base import SubmitRequest
 from paceline.replies import Moved
 from paceline.sinks.base import Part
@@ -31,6 +32,8 @@ from tests.support.world import SERVER_KEY, World
 SUBMISSIONS = 2
 RATE = Rate(1, 5.0)
 """So narrow that a permit too many is seen at once."""
+
+POISON = "1.txt"
 
 STALL_S = 700.0
 """Longer than every lease, the settling time and the permits' life together."""
@@ -47,7 +50,8 @@ class Scenario:
     `copies` is how often each message is delivered; `redelivers`: a message comes again if its worker died over it.
     `durable` is the embedded server, whose workers share one spool; without it, Redis comes back as another server,
     and what the spool knew is on a machine that doesn't. `stall_s` is how long a stop lasts: a short one ends while a
-    request may still be under way.
+    request may still be under way. `isolates`: one file of each submission makes its runs fail, and is looked for by
+    halves.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Scenario:
     stall_s: float = STALL_S
     first_post: Callable[[], Exception] | None = None
     first_answer: Callable[[], Exception] | None = None
+    isolates: bool = False
 
 
 def _lost() -> Exception:
@@ -75,6 +80,8 @@ SCENARIOS = (
     Scenario("first request too fast", first_post=lambda: Throttled("slow down", retry_after_s=7.0)),
     Scenario("first request not sent", first_post=lambda: NotSent("no connection"), redelivers=True),
     Scenario("first request refused", first_post=lambda: Refused("no", http_status=422)),
+    Scenario("split in halves", isolates=True),
+    Scenario("split in halves, every message twice", isolates=True, copies=2, redelivers=True),
 )
 
 
@@ -86,6 +93,8 @@ PUT_BACK = (
     Scenario("put back, another server, first answer lost", durable=False, first_answer=_lost),
     Scenario("put back, another server, short stops", durable=False, first_post=_lost, stall_s=58.0),
     Scenario("put back, with the spool, short stops", first_post=_lost, stall_s=58.0),
+    Scenario("put back, with the spool, split in halves", isolates=True),
+    Scenario("put back, another server, split in halves", durable=False, isolates=True),
 )
 """Scenarios for schedules in which Redis is put back to an older state."""
 
@@ -117,6 +126,9 @@ class Trial:
         world.restart()
         self.seam.on = False
         self.batch = world.plan(SUBMISSIONS)
+        if scenario.isolates:
+            provider.poison = lambda names: POISON in names
+            world.ledger.choose(self.batch, {Choice.ISOLATE: "1000"})
         self.seam.on = True
         self.seam.stall = lambda: world.run(scenario.stall_s)
         self.seam.save, self.seam.put_back = self._save, self._put_back
@@ -209,20 +221,25 @@ class Trial:
     def _judge(self) -> None:
         world, batch = self.world, self.world.views.batch(self.batch)
         say = self.problems.append
-        ids = [submission_id(self.batch, index) for index in range(1, SUBMISSIONS + 1)]
+        ids = [submission_id(self.batch, index) for index in self._indexes()]
         runs = Counter(run.external_id for run in world.provider.runs.values())
         for item in ids:
             wanted = (0, 1) if item in self.refused else (1,)  # a refusal that dies with its process is tried again
             if runs[external_id(item)] not in wanted:
                 say(f"I1: {item} has {runs[external_id(item)]} runs")
-        if sorted(world.sink.parts) != ids:
+        if sorted(world.sink.parts) != sorted(ids):
             say(f"I5: records of {sorted(world.sink.parts)}")
         for item, part in world.sink.parts.items():
             self._judge_record(item, part)
+        rows = Counter(row["path"] for part in world.sink.parts.values() for row in part.files)
+        if rows != {f"{index}/{n}.txt": 1 for index in range(1, SUBMISSIONS + 1) for n in range(3)}:
+            say(f"I2: file records {dict(rows)}")
+        if (batch.in_manifest, batch.isolated) != (SUBMISSIONS, len(ids) - SUBMISSIONS):
+            say(f"{batch.in_manifest} submissions counted in the manifest, {batch.isolated} runs for halves")
         self._judge_pace()
         self._judge_journal()
         states = Counter(item.state for item in world.views.submissions(self.batch))
-        if states != {State.EXPORTED: SUBMISSIONS} or not batch.closed:
+        if states != {State.EXPORTED: len(ids)} or not batch.closed:
             say(f"I9: ends as {dict(states)}, closed: {batch.closed}")
         if any(batch.by_state[state] != states[state] for state in State):
             say(f"the counters say {dict(batch.by_state)}")
@@ -234,8 +251,16 @@ class Trial:
         if world.spool.waiting():
             say(f"the spool still holds {world.spool.waiting()}")
         for name in world.redis.keys("pl:*"):
-            if world.redis.type(name) == b"zset" and name != b"pl:batches" and b"pace" not in name:
+            kept = name == b"pl:batches" or name.endswith(b":halves") or b"pace" in name
+            if world.redis.type(name) == b"zset" and not kept:
                 say(f"left in {name.decode()}: {world.redis.zrange(name, 0, 3)}")
+
+    def _indexes(self) -> Iterator[int]:
+        for index in range(1, SUBMISSIONS + 1):
+            yield index
+            if self.scenario.isolates:  # files 0 and 1, which go on in halves of their own, and file 2
+                first, second = halves_of(index)
+                yield from (first, *halves_of(first), second)
 
     def _judge_record(self, item: str, part: Part) -> None:
         record = part.record
@@ -246,9 +271,14 @@ class Trial:
                 self.problems.append(f"I6: {item} was refused, its record says {record['outcome']}")
             return
         run = self.world.provider.runs.get(str(record["run_id"]))
-        if run is None or run.external_id != external_id(item) or record["outcome"] != Outcome.SUCCEEDED.value:
+        names = [path.partition("/")[2] for path in record["files"]]
+        fails = self.scenario.isolates and POISON in names
+        wanted = Outcome.FAILED if fails else Outcome.SUCCEEDED
+        if run is None or run.external_id != external_id(item) or record["outcome"] != wanted.value:
             self.problems.append(f"I6: the record of {item} says {record['run_id']} {record['outcome']}")
-        elif record["data"].get("names", {}).get("value") != [f"{n}.txt" for n in range(3)]:
+        elif fails and record["reason"] != ("run_failed" if len(names) == 1 else "split"):
+            self.problems.append(f"the record of {item} says {record['reason']} of {names}")
+        elif record["data"].get("names", {}).get("value") != names:
             self.problems.append(f"I12: the record of {item} has other data: {record['data']}")
 
     def _judge_pace(self) -> None:
