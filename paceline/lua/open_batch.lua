@@ -14,6 +14,8 @@ end
 redis.call('DEL', KEYS[1])  -- counters that a process left which did not know yet that the ledger was lost
 local now = string.format('%.0f', now_ms())
 redis.call('HSET', KEYS[1], 'created_ms', now, unpack(ARGV, 5))
+local server = server_facts()
+if server then redis.call('HSET', KEYS[1], 'server', string.sub(server, 1, 12)) end
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('SADD', KEYS[3], ARGV[2])
 redis.call('HSET', KEYS[4], 'address', ARGV[3])

@@ -24,9 +24,10 @@ if not count_half(KEYS[18]) then  -- a half's files were counted with the whole
 end
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
 note('plan', '', ARGV[8], generation)
-known_here()
-local life = redis.call('HGET', KEYS[1], 'server')
-if life then redis.call('HSET', KEYS[1], 'origin', life) end  -- for its halves: see split.lua
+-- The life of Redis under which its batch was opened: if another one has taken over since, this very submission may have
+-- been planned, and sent, in what was lost. begin.lua asks first then.
+local life = redis.call('HGET', KEYS[2], 'server')
+if life then redis.call('HSET', KEYS[1], 'server', life, 'origin', life) else known_here() end
 if ARGV[8] == 'uncertain' then
   redis.call('HSET', KEYS[1], 'doubt_ms', int(now + tonumber(ARGV[9])), 'reborn', 1)
   redis.call('ZADD', KEYS[7], now, ARGV[1])

@@ -16,6 +16,5 @@ reopen(from, row[1], row[2])
 if row[3] then redis.call('HSET', KEYS[1], 'past', row[5] and row[5] .. ' ' .. row[3] or row[3]) end
 if row[4] then redis.call('HINCRBYFLOAT', KEYS[1], 'past_credits', row[4]) end
 redis.call('HDEL', KEYS[1], 'run_id', 'run_url', 'submitted_ms', 'credits', 'looks', 'look_ms', 'doubt_ms')
-known_here()
 local generation = to_planned(from, 'retry', { 'reason', ARGV[3], 'run_id', row[3] or '' })
 return { 'ok', generation, wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now, now) }
