@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -145,8 +146,6 @@ def choices_of(asked: Asked, account: Account) -> dict[str, str]:
     made: dict[str, str] = {}
     if asked.wait_seconds is not None:
         made[Choice.WAIT] = _wait(asked.wait_seconds, provider, can.waits_s)
-    elif account.wait_seconds and asked.due is None:
-        made[Choice.WAIT] = str(account.wait_seconds)
     if asked.due is not None:
         if not can.due_dates:
             raise UsageError(f"--due: {provider} takes no due date; leave it out")
@@ -156,15 +155,22 @@ def choices_of(asked: Asked, account: Account) -> dict[str, str]:
     if asked.max_runs is not None:
         made[Choice.MAX_RUNS] = str(asked.max_runs or "")
     if asked.max_credits is not None:
+        if not math.isfinite(asked.max_credits):
+            raise UsageError(f"--max-credits {asked.max_credits}: write a number of credits")
         if asked.max_credits and not can.reports_credits:
             raise UsageError(f"--max-credits: {provider} doesn't say what a run costs; use --max-runs")
-        made[Choice.MAX_CREDITS] = f"{asked.max_credits:g}" if asked.max_credits else ""
+        made[Choice.MAX_CREDITS] = repr(asked.max_credits).removesuffix(".0") if asked.max_credits else ""
     if asked.max_failures is not None:
         made[Choice.MAX_FAILURES] = _tolerance(asked.max_failures)
     if asked.isolate or asked.isolate_runs is not None:
         most = ISOLATE_RUNS if asked.isolate_runs is None else asked.isolate_runs
         made[Choice.ISOLATE] = str(most or "")
     return made
+
+
+def default_choices(account: Account) -> dict[str, str]:
+    """Return what an account wants for a new batch that says nothing else."""
+    return {Choice.WAIT: str(account.wait_seconds)} if account.wait_seconds else {}
 
 
 def merged(before: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]:

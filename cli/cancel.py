@@ -11,6 +11,7 @@ from cli.output import counted
 from cli.session import pick_batch, send_on, session
 from config.services import Services
 from config.settings import load_settings
+from paceline.batch_file import Listed, record_cancelled, record_listed
 from paceline.errors import LedgerLost
 from paceline.manifest import ManifestBusy, ManifestWriter
 from paceline.model import State
@@ -39,6 +40,7 @@ def command(batch: str, yes: bool) -> int:
         question = _question(found)
         if sys.stdin.isatty() and not yes:
             click.confirm(question, abort=True, err=True)
+        record_cancelled(found.manifest, cancelled=True)
         follow = services.ledger.cancel_batch(found.id, message="cancelled by a person")
         _end_listing(services, found)
         click.echo(f"Cancelling batch {found.id}: paceline status {found.id}", err=True)
@@ -67,6 +69,7 @@ def _end_listing(services: Services, batch: BatchView) -> None:
             if now.listed:
                 return
             writer.resume(now.manifest_bytes)
+            record_listed(batch.manifest, batch.spec, Listed(now.manifest_bytes, now.files_skipped))
             follow = services.ledger.listed(batch.id, skipped=now.files_skipped, manifest_bytes=now.manifest_bytes)
             send_on(services, [follow] if follow else [])
     except ManifestBusy:

@@ -26,13 +26,13 @@ from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.services import Services
+from paceline.batch_view import CANCELLED
 from paceline.decisions import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
-from paceline.model import EndpointClass, State
+from paceline.model import Choice, EndpointClass, State
 from paceline.providers.kinds import provider_kind
-from paceline.steps.cancelling import CANCELLED
 from paceline.steps.submitting import way_of
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -45,8 +45,8 @@ LOOK_S = 0.5
 
 _EXIT_OF_PAUSE = {
     BY_PERSON: Exit.RUNNING,
-    "max_runs": Exit.RUNNING,
-    "max_credits": Exit.RUNNING,
+    Choice.MAX_RUNS: Exit.RUNNING,
+    Choice.MAX_CREDITS: Exit.RUNNING,
     "too_many_failures": Exit.FAILURES,
 }
 """What following a batch ends with that is paused for a reason; for any other, something has to be mended first."""
@@ -243,11 +243,11 @@ def _ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exi
     if batch.closed:
         return exit_of_batch(batch, summary)
     busy = sum(batch.by_state[state] for state in (State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED))
-    if busy:
-        return None
+    if busy or batch.closing or batch.paused == CANCELLED:
+        return None  # what it has is being exported, or committed
     paused = services.views.account(batch.account).paused or batch.paused
-    if paused == CANCELLED:
-        return None  # what it has is being exported
+    if paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS) and batch.by_state[State.HELD]:
+        return Exit.HELD
     if paused:
         return _EXIT_OF_PAUSE.get(paused, Exit.CONFIG)
     if batch.listed and batch.by_state[State.HELD] and not batch.by_state[State.PLANNED]:

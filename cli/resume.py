@@ -10,8 +10,8 @@ from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.messages import Messenger, make_app
 from config.settings import load_settings
+from paceline.batch_view import CANCELLED
 from paceline.errors import LedgerLost, UsageError
-from paceline.steps.cancelling import CANCELLED
 
 
 @click.command("resume")

@@ -13,12 +13,13 @@ from cli.session import pick_batch, send_on, session
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
+from paceline.batch_file import record_cancelled
+from paceline.batch_view import CANCELLED
 from paceline.decisions import BY_PERSON
 from paceline.errors import UsageError
 from paceline.halving import REASON
 from paceline.model import Follow, Outcome, State, Submission
 from paceline.replies import Moved
-from paceline.steps.cancelling import CANCELLED
 from paceline.views import BatchView
 
 
@@ -44,6 +45,7 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
         if sys.stdin.isatty() and not yes:
             click.confirm(f"Send {counted(len(items), 'submission')} again, and pay for each?", abort=True, err=True)
         if found.paused == CANCELLED:
+            record_cancelled(found.manifest, cancelled=False)
             services.ledger.resume(found.account, batch=found.id, reason=CANCELLED)
         follows: list[Follow] = []
         sent = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cli.asked import Asked, asking, merged
+from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
@@ -94,7 +94,12 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     for folder in target.spec.to:
         check_writable(folder, target.spec.batch_id())
     note_format(services.redis)
-    choices = merged(batch.choices if batch else {}, target.spec.choices)
+    choices = merged(batch.choices if batch else default_choices(target.account), target.spec.choices)
+    if choices.get(Choice.DUE) and choices.get(Choice.WAIT, "0") != "0":
+        if target.spec.choices.get(Choice.DUE) and Choice.WAIT not in target.spec.choices and batch is None:
+            del choices[Choice.WAIT]  # the account's own wish
+        else:
+            raise UsageError("the call that waits takes no due date; add --wait-seconds 0, or leave --due out")
     spec = replace(target.spec, choices=choices, settled=settled)
     opened, _ = open_batch(services.ledger, services.views, spec, target.manifest)
     for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):

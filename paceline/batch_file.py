@@ -1,7 +1,7 @@
 """Keep on record, beside the manifest, what a batch is: what its ledger is rebuilt from if Redis is lost.
 
-`batch.json`: the fields of `BatchSpec` by name, `format`, `batch`, and `listed`: null until the listing is complete,
-then `{"manifest_bytes","skipped"}`, what the manifest came to. It holds no secret, and every path survives.
+`batch.json`: the fields of `BatchSpec` by name, `format`, `batch`, `cancelled`, and `listed`: null until the listing is
+complete, then `{"manifest_bytes","skipped"}`, what the manifest came to. It holds no secret, and every path survives.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """What stands in a `batch.json`. `listed` is None while the listing goes on."""
+    """What stands in a `batch.json`. `listed` is None while the listing goes on; `cancelled`: nothing more is sent."""
 
     spec: BatchSpec
     listed: Listed | None = None
+    cancelled: bool = False
 
 
 def beside(manifest: str) -> str:
@@ -84,16 +85,25 @@ def record_batch(manifest: str, spec: BatchSpec, *, ours: bool = False) -> None:
 
 def record_listed(manifest: str, spec: BatchSpec, listed: Listed) -> None:
     """Note that the listing is complete. Raises `SinkError`."""
-    wanted = BatchFile(spec, listed)
     found = find_batch_file(beside(manifest))
-    if found is None or found.listed != listed:
-        _write(beside(manifest), wanted)
+    if found is None or found.spec.batch_id() != spec.batch_id():
+        _write(beside(manifest), BatchFile(spec, listed))
+    elif found.listed != listed:  # its choices may be newer than the caller's
+        _write(beside(manifest), replace(found, listed=listed))
+
+
+def record_cancelled(manifest: str, cancelled: bool) -> None:
+    """Note that the batch is cancelled, or that it is to go on after all. Raises `SinkError`."""
+    found = find_batch_file(beside(manifest))
+    if found is not None and found.cancelled is not cancelled:
+        _write(beside(manifest), replace(found, cancelled=cancelled))
 
 
 def _write(path: str, file: BatchFile) -> None:
     spec = asdict(file.spec) | {"to": list(file.spec.to)}
     value = {"format": FORMAT_VERSION, "batch": file.spec.batch_id(), **spec}
     value["listed"] = asdict(file.listed) if file.listed else None
+    value["cancelled"] = file.cancelled
     make_private_dir(str(Path(path).parent))
     replace_atomically(path, [jsonl.encode_pretty(value)])
 
@@ -110,7 +120,8 @@ def _parse(value: dict[str, Any]) -> BatchFile:
         settled=_texts(value.get("settled", {})),
     )
     listed = value["listed"]
-    return BatchFile(spec, listed and Listed(_number(listed["manifest_bytes"]), _number(listed["skipped"])))
+    done = listed and Listed(_number(listed["manifest_bytes"]), _number(listed["skipped"]))
+    return BatchFile(spec, done, value.get("cancelled") is True)
 
 
 def _texts(value: Mapping[str, object]) -> dict[str, str]:

@@ -102,11 +102,14 @@ class BatchView:
     @property
     def tolerated(self) -> bool:
         """Tell whether the batch tolerates as many failed submissions; False where it says nothing about that."""
-        failed, most = self.judged.get(Outcome.FAILED, 0), self.choices.get(Choice.MAX_FAILURES, "")
+        failed, most = (
+            self.outcomes[Outcome.FAILED] - self.reasons.get("split", 0),
+            self.choices.get(Choice.MAX_FAILURES, ""),
+        )
         if not most:
             return False
         if most.endswith("%"):
-            return failed * 100 <= float(most[:-1]) * sum(self.judged.values())
+            return failed * 100 <= float(most[:-1]) * (failed + self.outcomes[Outcome.SUCCEEDED])
         return failed <= int(most)
 
     @property
@@ -119,6 +122,10 @@ class BatchView:
         if not self.listed:
             return BatchState.PLANNING
         return BatchState.CLOSING if self.closing else BatchState.RUNNING
+
+
+CANCELLED = "cancelled"
+"""Why a batch is paused that a person has cancelled, and the reason of what that ended."""
 
 
 def read_row(raw: Mapping[bytes, bytes]) -> dict[str, str]:

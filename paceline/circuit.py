@@ -1,9 +1,10 @@
 """A circuit per account: while a provider is down nothing is sent, and one question at a time finds out when it is up.
 
-A connection that can't be made opens it at once, answers that say nothing (5xx, broken connections, timeouts) three in
-a row. It stays open for 1, 2, 4 … `LONGEST_S` seconds; then the next turn of a chain asks its question, and while that
-fails, everybody waits for longer. Once a question is answered, one submission is sent; its answer closes the circuit.
-See `lua/circuit.lua`.
+A connection that can't be made opens it at once; so do three requests in a row to start a run that get no word (5xx,
+broken connections, timeouts), or three questions without any answer. An error that a question is answered with opens
+nothing: it may be about one run only. It stays open for 1, 2, 4 … `LONGEST_S` seconds; then the next turn of a chain
+asks its question, and while that fails, everybody waits for longer. Once a question is answered, one submission is
+sent; its answer closes the circuit. See `lua/circuit.lua`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class CircuitView:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a turn of a chain may do: ask (`wait_s` is 0), or come again. `failures`: in a row, until now."""
+    """What a turn of a chain may do: ask (`wait_s` is 0), or come again. `failures`: in a row, until now.
+
+    `open` with nothing to wait for: the one question is to be asked, by whoever claims it.
+    """
 
     wait_s: float = 0.0
     failures: int = 0
@@ -52,9 +56,16 @@ class Circuit:
         self._redis: Any = redis  # redis-py types replies as unions of every mode it has; ours are bytes
         self._scripts = scripts
 
-    def ask(self, account: str) -> Standing:
-        """Tell whether a question may be asked now; where an open circuit's time has come, this caller is to ask it."""
-        row = self._scripts.run("circuit_ask", [keys.account(account)], [round(QUESTION_S * 1000)])
+    def look(self, account: str) -> Standing:
+        """Tell whether a question may be asked now. Where it would be the one question, `claim` it before."""
+        return self._ask(account, "")
+
+    def claim(self, account: str) -> float:
+        """Claim the one question of an open circuit; return 0, or the seconds to wait as somebody else asks it."""
+        return self._ask(account, round(QUESTION_S * 1000)).wait_s
+
+    def _ask(self, account: str, for_ms: Arg) -> Standing:
+        row = self._scripts.run("circuit_ask", [keys.account(account)], [for_ms])
         match row[0]:
             case b"closed":
                 return Standing(failures=int(row[1]))
@@ -65,12 +76,15 @@ class Circuit:
             case _:
                 return Standing()
 
-    def failed(self, account: str, why: str, *, submission: str = "", surely: bool = False) -> float:
+    def failed(
+        self, account: str, why: str, *, submission: str = "", surely: bool = False, question: bool = False
+    ) -> float:
         """Record a request without an answer; return the seconds until the next question, 0 while it stays closed.
 
-        `surely`: no connection could be made, so that one such failure is enough.
+        `surely`: no connection could be made, so that one such failure is enough. `question`: it was the one question
+        of an open circuit.
         """
-        args: list[Arg] = [why, 1 if surely else IN_A_ROW, round(LONGEST_S * 1000), submission]
+        args: list[Arg] = [why, 1 if surely else IN_A_ROW, round(LONGEST_S * 1000), submission, int(question)]
         return int(self._scripts.run("circuit_failed", [keys.account(account)], args)) / 1000
 
     def answered(self, account: str, *, submission: bool = False) -> list[Follow]:

@@ -20,8 +20,9 @@
     │   │   ├── AgentUnknown    404 for the agent
     │   │   └── NoCredit        402
     │   ├── Ambiguous           a write was begun and its outcome isn't known
-    │   ├── Unavailable         a read failed; ask again later
-    │   └── AnswerTooLarge      a read's answer passed the cap; ask after fewer
+    │   └── Unavailable         a read failed; ask again later
+    │       ├── Unreachable     without any answer
+    │       └── AnswerTooLarge  its answer passed the cap; ask after fewer
     ├── LedgerError
     │   ├── UnknownBatch
     │   ├── BatchForgotten
@@ -155,6 +156,10 @@ class Ambiguous(ProviderError):
 
 class Unavailable(ProviderError):
     """A read failed or its answer made no sense; it may be asked again."""
+
+
+class Unreachable(Unavailable):
+    """A read got no answer at all: no connection, a broken one, or silence for too long."""
 
 
 class AnswerTooLarge(Unavailable):

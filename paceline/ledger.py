@@ -210,7 +210,9 @@ class Ledger(Decisions, Isolation):
         row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission)], args)
         match row[0]:
             case b"ok":
-                return Moved(int(row[1]), self._follow(Step.POLL, batch_of(submission), int(row[2])))
+                batch = batch_of(submission)
+                woken = self._follow(Step.POLL, batch, int(row[2])), self._follow(Step.FEED, batch, int(row[3]))
+                return Moved(int(row[1]), *woken)
             case b"duplicate":
                 return Duplicate(row[1].decode())
             case _:

@@ -114,6 +114,8 @@ def rebuild(
             ledger.restore(batch, planned.submission, ended, manifest_bytes=planned.stop, skipped=planned.skipped)
         if listed:
             record_listed(manifest, spec, listed)
+        if file.cancelled:  # before it can go on
+            ledger.cancel_batch(batch, message="cancelled by a person")
         ledger.rebuilt(
             batch,
             listed=listed is not None,

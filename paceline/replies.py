@@ -39,10 +39,16 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The step happened; `follow` is the wake-up to send, if one is wanted."""
+    """The step happened; `follow` is the wake-up to send, if one is wanted, and `also` another one."""
 
     generation: int
     follow: Follow | None = None
+    also: Follow | None = None
+
+    @property
+    def follows(self) -> list[Follow]:
+        """Return the wake-ups to send."""
+        return [follow for follow in (self.follow, self.also) if follow is not None]
 
 
 @dataclass(frozen=True, slots=True)

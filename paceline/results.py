@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+PARTIAL = ".partial"
+"""Behind a submission's id: what its run had returned when it was to be ended at the provider. Kept apart, because the
+run may have ended by itself at that moment, and then its whole result counts."""
+
 
 class Results(Protocol):
     """The results backend as the runner sees it: Celery's own in production, a dictionary in simulations."""

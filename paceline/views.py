@@ -35,6 +35,10 @@ class AccountView:
     since_ms: int | None
 
 
+def _words(*texts: bytes | None) -> set[str]:
+    return {word.decode() for text in texts if text for word in text.split()}
+
+
 class Views:
     """Everything that can be read. Thread-safe."""
 
@@ -88,12 +92,15 @@ class Views:
         """
         with self._redis.pipeline(transaction=False) as pipe:
             for item in submissions:
-                pipe.hmget(keys.submission(item), ["run_id", "past", "reason"])
+                pipe.hmget(keys.submission(item), ["run_id", "past", "reason", "gone"])
             rows = pipe.execute()
         found: dict[str, set[str]] = {}
-        for item, (run_id, past, reason) in zip(submissions, rows, strict=True):
-            ours = b"" if reason == b"cancelled" and not deleted else run_id or b""
-            found[item] = {run.decode() for part in (ours, past or b"") for run in part.split()}
+        for item, (run_id, past, reason, gone) in zip(submissions, rows, strict=True):
+            every = {run.decode() for part in (run_id, past) for run in (part or b"").split()}
+            ended = [gone, run_id if reason == b"cancelled" else b""]
+            found[item] = (
+                every if deleted else every - {run.decode() for part in ended for run in (part or b"").split()}
+            )
         return found
 
     def submission(self, submission: str) -> Submission:

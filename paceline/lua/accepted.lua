@@ -7,13 +7,13 @@
 -- KEYS the way, 17 digests string
 -- ARGV 1 id, 2 '', 3 attempt ('' = whichever), 4 run id, 5 run url, 6 ms until the first poll, 7 digests or '',
 --      8 external id, 9 started at (ms, '' = now), 10 credits or ''
--- RETURNS {'ok', generation, ms until the poll chain wants a message or -1} | {'duplicate', run id on record} | {'unknown'}
+-- RETURNS {'ok', generation, ms until the poll chain wants a message or -1, the same of the feed chain} | {'duplicate', run id on record} | {'unknown'}
 local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past')
 local state = row[1]
 if not state then return { 'unknown' } end
 local now = now_ms()
 local past = row[4] and string.find(' ' .. row[4] .. ' ', ' ' .. ARGV[4] .. ' ', 1, true)  -- an earlier attempt's, retried
-if row[3] == ARGV[4] or past then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1 } end
+if row[3] == ARGV[4] or past then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1, -1 } end
 local same = ARGV[3] == '' or ARGV[3] == row[2]
 local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end
@@ -36,7 +36,7 @@ if row[2] == '0' then  -- sent in an earlier life of the ledger
 end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
 redis.call('HDEL', KEYS[2], 'trouble')
-if ARGV[3] ~= '' then circuit_close(KEYS[14]) end  -- its provider is there: it has just answered
+local was_open = ARGV[3] ~= '' and circuit_close(KEYS[14])  -- its provider is there: it has just answered
 if ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7]) end
 redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)
 redis.call('HSET', KEYS[15], 'external_id', ARGV[8], 'run_id', ARGV[4], 'seen_ms', int(now))
@@ -45,4 +45,5 @@ local generation = move(state, 'running', due, verb, { 'run_id', ARGV[4] })
 redis.call('HSET', KEYS[9], ARGV[1], ARGV[4] .. '\n' .. int(generation) .. '\n' .. int(started))
 local gap = tonumber(redis.call('GET', KEYS[16]) or '0')
 local agent = redis.call('HMGET', KEYS[2], 'account', 'agent')
-return { 'ok', generation, wake('poll:' .. agent[1] .. ':' .. agent[2], math.max(due, gap), now) }
+return { 'ok', generation, wake('poll:' .. agent[1] .. ':' .. agent[2], math.max(due, gap), now),
+  was_open and wake('feed:' .. agent[1], now, now) or -1 }

@@ -26,25 +26,31 @@ local function wait_for(ms)
   return { 'wait', int(ms), wake('feed:' .. redis.call('HGET', KEYS[2], 'account'), now + ms, now) }
 end
 
--- The hard caps. What may have been started counts as started, what it may cost as spent. Returns why the batch has to
--- stop, and the message; or ms to wait until more is known.
+-- The hard caps. What may have been started counts as started, what it may cost as spent: `perhaps` are the requests
+-- that a person decided on without knowing, and those of which a rebuilt ledger has a number only. Returns why the batch
+-- has to stop, and the message; or ms to wait until more is known.
 local function capped()
   local row = redis.call('HMGET', KEYS[2], 'choice:max_runs', 'choice:max_credits', 'runs_accepted', 'duplicate_runs',
-    'n:submitting', 'n:uncertain', 'n:held', 'n:running', 'credits', 'credits_most', 'credits_twice')
+    'n:submitting', 'n:uncertain', 'n:held', 'n:running', 'credits', 'credits_most', 'credits_twice', 'perhaps', 'unpriced')
   local n = function(at) return tonumber(row[at] or '0') end
   local open = n(5) + n(6)
   if row[1] and row[1] ~= '' then
-    local most, known = tonumber(row[1]), n(3) + n(4)
+    local most, known = tonumber(row[1]), n(3) + n(4) + n(12)
     if known + open + n(7) >= most then
       if known < most and open > 0 then return nil, nil, 1000 end
       return 'max_runs', int(known + n(7)) .. ' runs were started, and no more than ' .. row[1] .. ' are allowed'
     end
   end
   if row[2] and row[2] ~= '' then
-    local most, spent, ahead = tonumber(row[2]), n(9) + n(11), open + n(7) + n(8)
-    if not row[10] and ahead > 0 then return nil, nil, 1000 end  -- the first run goes alone, to learn what one costs
-    if spent + n(10) * (ahead + 1) > most then
-      if ahead - n(7) > 0 then return nil, nil, 1000 end
+    local most, under_way = tonumber(row[2]), open + n(8)
+    local unknown = n(7) + n(12) + n(13)  -- runs, perhaps, whose price nobody told
+    local spent = n(9) + n(11) + n(10) * unknown
+    if not row[10] and under_way > 0 then return nil, nil, 1000 end  -- the first run goes alone, to learn what one costs
+    if not row[10] and unknown > 0 then
+      return 'max_credits', 'what a run costs is not known, so no limit of ' .. row[2] .. ' credits can be kept'
+    end
+    if spent >= most or spent + n(10) * (under_way + 1) > most then
+      if under_way > 0 then return nil, nil, 1000 end
       return 'max_credits', 'another run could pass the limit of ' .. row[2] .. ' credits (' .. spent .. ' spent, up to '
         .. n(10) .. ' for a run)'
     end
@@ -59,7 +65,10 @@ end
 local down, trial = circuit_wait(KEYS[14], ARGV[1], now)
 if down > 0 then return wait_for(down) end
 local cap, message, later = capped()
-if later then return wait_for(later) end
+if later then
+  redis.call('HSET', KEYS[2], 'not_before', int(now + later))
+  return wait_for(later)
+end
 if cap then
   stay()
   stop_batch(batch, cap, message .. '; give a higher --' .. string.gsub(cap, '_', '-') .. ' to go on', now)
@@ -93,7 +102,7 @@ local permit, wait = pace_take(pace, now)
 if not permit then return wait_for(wait) end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 local lease = now + tonumber(ARGV[4])
-if trial then circuit_try(KEYS[14], ARGV[1], lease) end
+if trial then circuit_try(KEYS[14], ARGV[1], now) end
 redis.call('HSET', KEYS[1], 'worker', ARGV[3], 'begun_ms', int(now), 'permit', permit, 'token', ARGV[5])
 redis.call('HSETNX', KEYS[2], 'started_ms', int(now))
 redis.call('HSET', KEYS[1], 'class', ARGV[7])

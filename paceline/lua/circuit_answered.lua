@@ -6,7 +6,7 @@
 -- RETURNS ms until the feed chain wants a message or -1
 local now = now_ms()
 if ARGV[2] == '1' or redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) == 0 then
-  circuit_close(KEYS[1])
+  if not circuit_close(KEYS[1]) then return -1 end
 else
   redis.call('HDEL', KEYS[1], 'down_failures')
   if redis.call('HEXISTS', KEYS[1], 'down_until') == 1 then

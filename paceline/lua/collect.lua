@@ -9,7 +9,11 @@ local row = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'run_id', 'submitt
 if row[2] ~= 'timed_out' or not row[3] then return { 'lost' } end
 local now = now_ms()
 reopen(from, row[1], row[2])
-if row[6] then redis.call('HINCRBYFLOAT', KEYS[2], 'credits', '-' .. row[6]) end
+if row[6] then
+  redis.call('HINCRBYFLOAT', KEYS[2], 'credits', '-' .. row[6])
+else
+  redis.call('HINCRBY', KEYS[2], 'unpriced', -1)
+end
 redis.call('HDEL', KEYS[1], 'credits')
 local generation = move(from, 'running', now, 'collect', { 'run_id', row[3] })
 redis.call('HSET', KEYS[9], ARGV[1], row[3] .. '\n' .. int(generation) .. '\n' .. row[4])

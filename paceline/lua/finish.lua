@@ -14,6 +14,7 @@ local now = now_ms()
 redis.call('HSET', KEYS[1], 'outcome', ARGV[5], 'reason', ARGV[6], 'finished_ms', ARGV[12] ~= '' and ARGV[12] or int(now))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[7]) end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'raw_status', ARGV[8]) end
+if ARGV[9] == '' and from == 'running' then redis.call('HINCRBY', KEYS[2], 'unpriced', 1) end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'credits', ARGV[9])
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[9])

@@ -81,6 +81,7 @@ local function move(from, to, score, verb, facts)
   if from == 'planned' then redis.call('ZREM', KEYS[5], id) end
   if from == 'running' then redis.call('HDEL', KEYS[9], id) end
   if from == 'submitting' then circuit_tried(KEYS[14], id) end
+  if from == 'held' and to ~= 'running' then redis.call('HINCRBY', KEYS[2], 'perhaps', 1) end  -- it may have a run
   if HOME[to] then redis.call('ZADD', KEYS[HOME[to]], score, id) end
   note(verb, from, to, generation, facts)
   return generation
@@ -96,7 +97,10 @@ end
 -- Count a submission for the tolerance of failures: what was split, cancelled or left out says nothing.
 local function judged(outcome, reason, by)
   if reason == 'split' or (outcome ~= 'succeeded' and outcome ~= 'failed') then return end
-  redis.call('HINCRBY', KEYS[2], 'judged:' .. outcome, by)
+  local left = redis.call('HINCRBY', KEYS[2], 'judged:' .. outcome, by)
+  -- What a person has let pass and sends again is judged anew.
+  local passed = 'passed:' .. outcome
+  if by < 0 and tonumber(redis.call('HGET', KEYS[2], passed) or '0') > left then redis.call('HSET', KEYS[2], passed, left) end
 end
 
 -- Stop feeding the batch until a person says otherwise; what is under way goes on. Another reason stays, but for a cap.

@@ -2,7 +2,8 @@
 -- Release the next planned submissions of an account: no more than permits are free, fairly between its batches.
 --
 -- Batches of higher priority go first; among equals each release costs one unit of a batch's fair share. A batch is sent
--- by one of two classes, see class_of(); where one has no room, the batches of the other are still served.
+-- by one of two classes, see class_of(); where one has no room, the batches of the other are still served. So are others
+-- where a batch waits for what its cap leaves.
 -- KEYS 1 account hash, 2 feed zset, 3 released zset, 4 and 5 pace log and state (add), 6 and 7 the same (wait)
 -- ARGV 1 most released at once, 2 ms after which a release is taken for lost, 3 template of a planned key,
 --      4 template of a batch key, 5… pace of add (limit, window ms, durable, host, boot clock ms), 10… pace of wait
@@ -15,10 +16,13 @@ local function share_of(batch)
   return priority, 'share:' .. string.format('%.0f', priority)
 end
 
+local later = {}  -- batch → ms for which a cap keeps it waiting, see begin.lua
+
 -- The class that a batch is sent by: `wait` where it waits for the end of its runs in the call that starts them. `auto`
 -- waits if the whole batch may go at once. The same rule as in steps/submitting.py.
 local function class_of(batch)
-  local row = redis.call('HMGET', string.format(ARGV[4], batch), 'choice:wait', 'listed', 'total')
+  local row = redis.call('HMGET', string.format(ARGV[4], batch), 'choice:wait', 'listed', 'total', 'not_before')
+  later[batch] = row[4] and tonumber(row[4]) > now and tonumber(row[4]) < now + 60000 and tonumber(row[4]) - now
   if not row[1] or row[1] == '' or row[1] == '0' then return 'add' end
   if row[1] ~= 'auto' then return 'wait' end
   return row[2] == '1' and tonumber(row[3] or '0') <= tonumber(ARGV[10]) and 'wait' or 'add'
@@ -69,7 +73,7 @@ while #out <= most do
   if #head == 0 then break end
   local batch = head[1]
   local of = class(batch)
-  if room[of] < 1 then
+  if room[of] < 1 or later[batch] then
     passed = passed + 1
   else
     local next = redis.call('ZPOPMIN', string.format(ARGV[3], batch))
@@ -93,12 +97,12 @@ for _, batch in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   if redis.call('ZCARD', string.format(ARGV[3], batch)) == 0 then
     redis.call('ZREM', KEYS[2], batch)
   else
-    local ms = wait[class(batch)]
+    local ms = later[batch] or wait[class(batch)]
     if not soonest or ms < soonest then soonest = ms end
   end
 end
 if soonest then
-  out[1] = math.max(down, soonest, 1)
+  out[1] = math.max(down, soonest, trial and 1000 or 1)
 elseif redis.call('ZCARD', KEYS[3]) > 0 then
   out[1] = tonumber(ARGV[2])
 else

@@ -23,7 +23,16 @@ for name, at in pairs(counts) do
 end
 judged(ARGV[8], ARGV[9], 1)
 if ARGV[8] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[9], 1) end
-if ARGV[15] ~= '' then redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[15]) end
+if ARGV[15] ~= '' then
+  redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[15])
+  local dearest = tonumber(redis.call('HGET', KEYS[2], 'credits_most') or '0')
+  if tonumber(ARGV[15]) > dearest then redis.call('HSET', KEYS[2], 'credits_most', ARGV[15]) end
+elseif ARGV[11] ~= '' then
+  redis.call('HINCRBY', KEYS[2], 'unpriced', 1)
+end
+-- Of earlier attempts only their number is known: each may have had a run.
+local earlier = tonumber(ARGV[10]) - (ARGV[11] ~= '' and 1 or 0)
+if earlier > 0 then redis.call('HINCRBY', KEYS[2], 'perhaps', earlier) end
 redis.call('HSET', KEYS[2], 'manifest_bytes', ARGV[6], 'files_skipped', ARGV[7])
 local submitted, finished = tonumber(ARGV[17]), tonumber(ARGV[18])
 if submitted then

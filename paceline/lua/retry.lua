@@ -13,7 +13,13 @@ local again = row[1] == 'failed' or (row[1] == 'cancelled' and row[2] == 'cancel
 if not again or row[2] == 'timed_out' or row[2] == 'split' then return { 'lost' } end
 local now = now_ms()
 reopen(from, row[1], row[2])
-if row[3] then redis.call('HSET', KEYS[1], 'past', row[5] and row[5] .. ' ' .. row[3] or row[3]) end
+if row[3] then
+  redis.call('HSET', KEYS[1], 'past', row[5] and row[5] .. ' ' .. row[3] or row[3])
+  if row[1] == 'cancelled' then  -- the provider doesn't have it any more
+    local gone = redis.call('HGET', KEYS[1], 'gone')
+    redis.call('HSET', KEYS[1], 'gone', gone and gone .. ' ' .. row[3] or row[3])
+  end
+end
 if row[4] then redis.call('HINCRBYFLOAT', KEYS[1], 'past_credits', row[4]) end
 redis.call('HDEL', KEYS[1], 'run_id', 'run_url', 'submitted_ms', 'credits', 'looks', 'look_ms', 'doubt_ms')
 local generation = to_planned(from, 'retry', { 'reason', ARGV[3], 'run_id', row[3] or '' })

@@ -26,7 +26,16 @@ from urllib.parse import urlencode
 import httpx
 
 from paceline.clocks import boottime
-from paceline.errors import Ambiguous, AnswerTooLarge, ConfigError, FileProblem, NotSent, ProviderError, Unavailable
+from paceline.errors import (
+    Ambiguous,
+    AnswerTooLarge,
+    ConfigError,
+    FileProblem,
+    NotSent,
+    ProviderError,
+    Unavailable,
+    Unreachable,
+)
 from paceline.providers.address import checked_key, checked_url
 from paceline.providers.answers import (
     Answer,
@@ -384,7 +393,7 @@ def map_read(error: Exception) -> ProviderError:
         return AnswerTooLarge(f"the provider's answer is too large ({error}); ask after fewer")
     if isinstance(error, Unreadable):
         return Unavailable(f"the provider's answer can't be read ({error})")
-    return Unavailable(f"the provider can't be reached ({type(error).__name__})")
+    return Unreachable(f"the provider can't be reached ({type(error).__name__})")
 
 
 def _tls(base_url: str, ca_file: str | None) -> ssl.SSLContext:

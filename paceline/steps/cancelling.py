@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from paceline.errors import AnswerTooLarge, ProviderError, Throttled, Unavailable
+from paceline.batch_view import CANCELLED, BatchView
+from paceline.circuit import Standing
+from paceline.errors import Blocked, ProviderError, Throttled, Unreachable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, State, Submission
-from paceline.replies import DueRun, Lost
+from paceline.records import credits_by
+from paceline.replies import DueRun, Lost, Moved
+from paceline.results import PARTIAL
+from paceline.steps.asking import answered, unanswered
 from paceline.steps.context import Account, Context
 from paceline.steps.finishing import CANCELLED_BY_US, finish, keep, reported
-from paceline.views import BatchView
+from paceline.steps.following import decide
 
 AT_ONCE = 200
 """So many submissions are finished in one turn, so that other messages on the queue have theirs."""
@@ -23,7 +28,19 @@ AT_ONCE = 200
 LOOK_S = 1.0
 """Between two looks at what is still being sent, found out or followed."""
 
-CANCELLED = "cancelled"
+RUNS_AT_ONCE = 20
+"""So many runs are asked after before they are ended: what was seen of them is to be fresh."""
+
+SEEN_AT_ONCE = 2000
+
+STALE_S = 3.0
+"""Nothing is ended on what was seen longer ago."""
+
+REFUSED_S = 5.0
+"""Before what the provider didn't end is tried again."""
+
+UNLISTED_S = 5.0
+"""Between two looks while only the listing goes on."""
 
 
 def cancel(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
@@ -41,9 +58,9 @@ def cancel(context: Context, batch_id: str) -> tuple[list[Follow], float | None]
     batch = context.views.batch(batch_id)
     # What has finished may still be split in halves, which would be planned.
     left = (State.PLANNED, State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED)
-    if batch.listed and not any(batch.by_state[state] for state in left):
-        return follows, None
-    return follows, LOOK_S if wait_s is None else wait_s
+    if any(batch.by_state[state] for state in left):
+        return follows, LOOK_S if wait_s is None else wait_s
+    return follows, None if batch.listed else UNLISTED_S
 
 
 def _unsent(context: Context, batch: BatchView) -> list[Follow]:
@@ -60,33 +77,47 @@ def _unsent(context: Context, batch: BatchView) -> list[Follow]:
     return [moved.follow for moved in moves if not isinstance(moved, Lost) and moved.follow]
 
 
-def _end_runs(context: Context, account: Account, batch: BatchView) -> tuple[list[Follow], float | None]:
-    """End runs at the provider, as many as it allows now; those that have ended meanwhile finish as they did.
+def _end_runs(context: Context, account: Account, batch: BatchView) -> tuple[list[Follow], float]:
+    """End some runs at the provider; those that have ended meanwhile finish as they did.
 
-    Returns the exports to wake and the seconds to wait before the next of them, None where the pace allows more.
+    Returns the exports to wake and the seconds to wait before the next. A run that can't be ended is followed to its
+    end, and doesn't keep others.
     """
-    lists = max(account.provider.capabilities.asks_after_many, 1)
     endpoint = EndpointClass.LIST if account.provider.capabilities.asks_after_many else EndpointClass.GET
-    deletes = context.limiter.view(account.name, EndpointClass.DELETE, account.rates[EndpointClass.DELETE])
-    most = min(lists, max(deletes.rate.limit - deletes.used, 1))
-    items = [item for item in context.views.running(batch, most) if item.state is State.RUNNING and item.run_id]
-    standing = context.circuit.ask(account.name)
+    most = min(max(account.provider.capabilities.asks_after_many, 1), RUNS_AT_ONCE)
+    every = context.views.running(batch, SEEN_AT_ONCE)
+    start = int(context.elapsed()) * most % max(len(every), 1)  # not always the same first, which may be refused
+    items = [item for item in [*every[start:], *every[:start]] if item.state is State.RUNNING and item.run_id][:most]
+    if not items:
+        return [], LOOK_S
+    standing = context.circuit.look(account.name)
     wait_s = standing.wait_s or context.limiter.take(account.name, endpoint, account.rates[endpoint])
-    if not items or wait_s > 0:
-        return [], wait_s or None
+    if standing.open:
+        wait_s = wait_s or context.circuit.claim(account.name)
+    if wait_s > 0:
+        return [], wait_s
     context.ledger.count_requests({batch.id: 1}, endpoint)
     try:
         found = account.provider.ask(batch.agent, [item.run_id for item in items if item.run_id])
-        follows: list[Follow] = context.circuit.answered(account.name) if standing.open or standing.failures else []
-        for item in items:
-            view = found.get(item.run_id or "")
-            more, wait_s = _end_run(context, account, batch, item, view)
-            follows += more
-            if wait_s > 0:
-                return follows, wait_s
     except ProviderError as error:
-        return [], _failed(context, account, error)
-    return follows, 0.0
+        return [], _failed(context, account, EndpointClass.LIST, standing, error)
+    follows = answered(context, account, standing)
+    asked_at, refused = context.elapsed(), 0
+    for item in items:
+        if context.elapsed() - asked_at > STALE_S:
+            return follows, 0.0
+        try:
+            more, wait_s = _end_run(context, account, batch, item, found.get(item.run_id or ""))
+        except (Throttled, Unreachable, Blocked) as error:
+            return follows, _failed(context, account, EndpointClass.DELETE, standing, error)
+        except ProviderError as error:
+            context.log.warning("cancel.failed", extra={"submission": item.id, "error": type(error).__name__})
+            refused += 1
+            continue
+        follows += more
+        if wait_s > 0:
+            return follows, wait_s
+    return follows, REFUSED_S if refused == len(items) else 0.0
 
 
 def _end_run(
@@ -97,28 +128,47 @@ def _end_run(
     run_id = item.run_id or ""
     due = DueRun(item.id, run_id, item.generation, (now_ms - (item.submitted_ms or now_ms)) / 1000)
     if view is not None and view.outcome is not None:
-        return finish(context, [(due, view)], now_ms), 0.0
+        ending = decide(due, view, context.waits)  # None: it has succeeded, and not all of its results are there yet
+        return (finish(context, [(due, ending)], now_ms) if ending else []), 0.0
     wait_s = context.limiter.take(account.name, EndpointClass.DELETE, account.rates[EndpointClass.DELETE])
     if wait_s > 0:
         return [], wait_s
-    seen = view or RunView(run_id, None, "", None)
-    kept = context.results.get(item.id) if view is None else None
-    if kept is not None:  # deleted by an earlier turn, which kept what there was
-        seen = replace(seen, data=kept["data"])
+    seen = view or _kept(context, item) or RunView(run_id, None, "", None)
     ended = replace(seen, outcome=Outcome.CANCELLED, raw_status=CANCELLED_BY_US, error_message=None, partial=False)
-    endings = keep(context, [(due, ended)], now_ms)
+    endings = keep(context, [(due, ended)], now_ms, suffix=PARTIAL)
+    if not endings:
+        return [], 0.0  # it has ended meanwhile: its whole result is there
     context.ledger.count_requests({batch.id: 1}, EndpointClass.DELETE)
     account.provider.delete(batch.agent, run_id)
-    return reported(context, endings, context.ledger.cancelled(endings)), 0.0
+    moves = context.ledger.cancelled(endings)
+    record = context.results.get(item.id + PARTIAL)
+    if record is not None and isinstance(moves[0], Moved):
+        context.results.put({item.id: record})
+    return reported(context, endings, moves), 0.0
 
 
-def _failed(context: Context, account: Account, error: ProviderError) -> float:
+def _kept(context: Context, item: Submission) -> RunView | None:
+    """Return what an earlier turn kept of a run before it deleted it."""
+    record = context.results.get(item.id + PARTIAL)
+    if record is None or record["run_id"] != item.run_id:
+        return None
+    used = record["usage"]
+    return RunView(
+        run_id=item.run_id or "",
+        external_id=None,
+        raw_status="",
+        outcome=None,
+        credits=used["credits"] if used else None,
+        data=record["data"],
+        credits_by=credits_by(record),
+    )
+
+
+def _failed(
+    context: Context, account: Account, endpoint: EndpointClass, standing: Standing, error: ProviderError
+) -> float:
     context.log.warning("cancel.failed", extra={"account": account.name, "error": type(error).__name__})
     if isinstance(error, Throttled):
-        delete = EndpointClass.DELETE
-        return context.limiter.close(
-            account.name, delete, account.rates[delete], seconds=error.retry_after_s, why="throttled"
-        )
-    if isinstance(error, Unavailable) and not isinstance(error, AnswerTooLarge):
-        return max(context.circuit.failed(account.name, str(error)), LOOK_S)
-    return 5.0
+        rate = account.rates[endpoint]
+        return context.limiter.close(account.name, endpoint, rate, seconds=error.retry_after_s, why="throttled")
+    return max(unanswered(context, account, standing, error), REFUSED_S)

@@ -66,7 +66,8 @@ def _audit(context: Context, batch: BatchView) -> float | None:
         if calls == CALLS_PER_TURN:
             return 0.0
         calls += 1
-        wait_s = context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
+        wait_s = context.circuit.look(account.name).wait_s
+        wait_s = wait_s or context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return wait_s
         asked = list(islice(context.views.ids(batch), index - 1, index - 1 + step))

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from paceline import halving
+from paceline.batch_view import CANCELLED, BatchView
 from paceline.errors import PacelineError, ProviderError, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part, credits_by
 from paceline.replies import Lost, Moved
+from paceline.results import PARTIAL
 from paceline.steps.context import Context
-from paceline.views import BatchView
 
 
 def export(context: Context, submission_id: str) -> list[Follow]:
@@ -24,7 +25,7 @@ def export(context: Context, submission_id: str) -> list[Follow]:
     if item is None or item.state is not State.FINISHED:
         return []
     batch = context.views.batch(item.batch)
-    if _tries_again(item, context.waits.retry_failed_runs):
+    if _tries_again(item, context.waits.retry_failed_runs) and batch.paused != CANCELLED:
         context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
         again = context.ledger.retry(item.id, item.generation, reason="policy")
         return [again.follow] if isinstance(again, Moved) and again.follow else []
@@ -73,7 +74,8 @@ def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping
     Where neither has it any more, the submission comes back with a note that says so. Raises `ProviderError` where the
     provider can't be asked now.
     """
-    kept = context.results.get(item.id)
+    ended_by_us = item.outcome is Outcome.CANCELLED and item.reason == "cancelled"
+    kept = context.results.get(item.id + PARTIAL if ended_by_us else item.id)
     if kept is not None and kept["run_id"] == item.run_id:  # else it is an earlier attempt's
         return dict(kept["data"]), replace(item, credits_by=credits_by(kept))
     if item.run_id is None or not item.raw_status:

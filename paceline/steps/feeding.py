@@ -15,42 +15,43 @@ def feed(context: Context, account_name: str) -> tuple[list[Follow], float | Non
     account = context.account(account_name)
     rate = account.rates[EndpointClass.ADD]
     waits = context.waits
-    standing = context.circuit.ask(account_name)
+    standing = context.circuit.look(account_name)
     if standing.wait_s > 0:
         return [], standing.wait_s
-    if standing.open:
-        wait_s = _question(context, account)
+    follows: list[Follow] = []
+    if standing.open and not context.views.account(account_name).paused:
+        follows, wait_s = _question(context, account)
         if wait_s > 0:
-            return [], wait_s
+            return follows, wait_s
     released = context.ledger.release(
         account_name, account.rates, window=waits.feed_window, lease_s=waits.release_lease_s
     )
-    follows = [Follow(Step.SUBMIT, submission) for submission in released.submissions]
+    follows += [Follow(Step.SUBMIT, submission) for submission in released.submissions]
     if released.again_s is None:
         return follows, None
     least_s = spacing_s(rate) if released.submissions or released.again_s > 0.01 else UPLOAD_BOUND_S
     return follows, min(max(released.again_s, least_s), waits.chain_lease_s)
 
 
-def _question(context: Context, account: Account) -> float:
+def _question(context: Context, account: Account) -> tuple[list[Follow], float]:
     """Ask a provider that was down after an agent, which costs nothing; return the seconds to wait, 0 if it answers."""
     agent = context.views.some_agent(account.name)
     if agent is None:
-        return 0.0
+        return [], 0.0
     wait_s = context.limiter.take(account.name, EndpointClass.GET, account.rates[EndpointClass.GET])
+    wait_s = wait_s or context.circuit.claim(account.name)
     if wait_s > 0:
-        return wait_s
+        return [], wait_s
     try:
         account.provider.describe_agent(agent)
     except Unavailable as error:
-        wait_s = context.circuit.failed(account.name, str(error))
+        wait_s = context.circuit.failed(account.name, str(error), question=True)
         context.log.warning("circuit.open", extra={"account": account.name, "seconds": wait_s})
-        return max(wait_s, 0.1)
+        return [], max(wait_s, 0.1)
     except ProviderError:
         pass  # it answers, and what it says about the agent is for the requests that need it
-    context.circuit.answered(account.name)
     context.log.warning("circuit.trying", extra={"account": account.name})
-    return 0.0
+    return context.circuit.answered(account.name), 0.0
 
 
 def spacing_s(rate: Rate) -> float:

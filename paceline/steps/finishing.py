@@ -48,8 +48,13 @@ def _finish_chunk(context: Context, ended: Sequence[tuple[DueRun, RunView]], fin
     return reported(context, endings, context.ledger.finish(endings)) if endings else []
 
 
-def keep(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int) -> list[Ending]:
-    """Put what ended runs returned into the results backend; return how they ended, to be recorded."""
+def keep(
+    context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms: int, *, suffix: str = ""
+) -> list[Ending]:
+    """Put what ended runs returned into the results backend; return how they ended, to be recorded.
+
+    Kept under the submission's id and `suffix`. Those that somebody else has finished meanwhile are left out.
+    """
     items = context.views.with_files([run.submission for run, _ in ended])
     batches = {batch: context.views.batch(batch) for batch in {batch_of(item) for item in items}}
     records, endings = {}, []
@@ -69,7 +74,7 @@ def keep(context: Context, ended: Sequence[tuple[DueRun, RunView]], finished_ms:
             run_url=view.run_url or item.run_url,
             finished_ms=finished_ms,
         )
-        records[run.submission] = build_record(batches[item.batch], after, files, view.data)
+        records[run.submission + suffix] = build_record(batches[item.batch], after, files, view.data)
         endings.append(end)
     if records:
         context.results.put(records)

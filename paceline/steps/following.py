@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
+from paceline.circuit import Standing
 from paceline.delays import list_sweep_s, next_poll_s, single_sweep_s, tick_s
 from paceline.errors import AccessDenied, AnswerTooLarge, Blocked, ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
 from paceline.replies import Due, DueRun
+from paceline.steps.asking import answered, unanswered
 from paceline.steps.context import Account, Context, Waits
 from paceline.steps.finishing import finish
 
@@ -38,13 +40,15 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
     for _ in range(CALLS_PER_TURN):
         if context.elapsed() - began_at > TURN_S:
             return follows, 0.0
-        standing = context.circuit.ask(account_name)
+        standing = context.circuit.look(account_name)
         if standing.wait_s > 0:
             return follows, standing.wait_s
         taken_at = context.elapsed()
         due = _take(context, account, agent, most)
         if not due.runs:
             return follows, due.again_s
+        if standing.open and (wait_s := context.circuit.claim(account_name)) > 0:
+            return follows, _put_off(context, account_name, agent, due, wait_s)
         try:
             found = account.provider.ask(agent, [run.run_id for run in due.runs])
         except AnswerTooLarge:
@@ -52,9 +56,10 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
                 most = max(len(due.runs) // 2, 1)
                 again_s = _put_off(context, account_name, agent, due, 0.0)
                 continue
-            return follows, _failed(context, account, agent, due, AnswerTooLarge("one run's answer passed the cap"))
+            too_large = AnswerTooLarge("one run's answer passed the cap")
+            return follows, _failed(context, account, agent, due, standing, too_large)
         except ProviderError as error:
-            return follows, _failed(context, account, agent, due, error)
+            return follows, _failed(context, account, agent, due, standing, error)
         except Exception:
             # A defect of ours, or an answer nobody thought of: it must not keep others from being asked after.
             context.log.exception("poll.defect", extra={"account": account_name, "agent": agent})
@@ -62,9 +67,8 @@ def poll(context: Context, key: str) -> tuple[list[Follow], float | None]:
                 most = max(len(due.runs) // 2, 1)
                 again_s = _put_off(context, account_name, agent, due, 0.0)
                 continue
-            return follows, _failed(context, account, agent, due, None)
-        if standing.open or standing.failures:
-            follows += context.circuit.answered(account_name)
+            return follows, _failed(context, account, agent, due, standing, None)
+        follows += answered(context, account, standing)
         done, again_s = _settle(context, account, agent, due, found, taken_at)
         follows += done
         if again_s is None or again_s > 0:
@@ -171,13 +175,17 @@ def _look_closer(context: Context, account: Account, agent: str, run: DueRun) ->
         return None
 
 
-def _failed(context: Context, account: Account, agent: str, due: Due, error: ProviderError | None) -> float | None:
+def _failed(
+    context: Context, account: Account, agent: str, due: Due, standing: Standing, error: ProviderError | None
+) -> float | None:
     """Put everything off: nothing that goes wrong with a question says anything about a run.
 
-    Only where the question can never be answered (the agent is gone, one answer is too large by itself) do runs past
-    the time limit end here; a provider that is away is waited for.
+    Only where the question can never be answered (the agent is gone, one answer is too large by itself, one run's
+    question has an error for an answer) do runs past the time limit end here; a provider that is away is waited for.
     """
-    if not isinstance(error, Unavailable | Throttled | AccessDenied) or isinstance(error, AnswerTooLarge):
+    one_run = not account.provider.capabilities.asks_after_many and error is not None and error.http_status is not None
+    about_runs = isinstance(error, AnswerTooLarge) or (one_run and isinstance(error, Unavailable))
+    if about_runs or not isinstance(error, Unavailable | Throttled | AccessDenied):
         over = [(run, decide(run, None, context.waits)) for run in due.runs]
         finish(context, [(run, end) for run, end in over if end is not None], round(due.now_s * 1000))
     endpoint = _endpoint(account)
@@ -189,10 +197,10 @@ def _failed(context: Context, account: Account, agent: str, due: Due, error: Pro
             )
         case Blocked():
             wait_s = 30.0
-        case Unavailable() if not isinstance(error, AnswerTooLarge):
-            wait_s = max(context.circuit.failed(account.name, str(error)), 5.0)
         case _:
             wait_s = 5.0
+    if error is not None:
+        wait_s = max(wait_s, unanswered(context, account, standing, error))
     context.log.warning(
         "poll.failed",
         extra={"account": account.name, "agent": agent, "runs": len(due.runs), "error": type(error).__name__},

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from paceline.circuit import Standing
 from paceline.delays import reconcile_times_s
-from paceline.errors import ProviderError, Throttled, Unavailable
+from paceline.errors import ProviderError, Throttled
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
 from paceline.replies import Duplicate, Moved
+from paceline.steps.asking import answered, unanswered
 from paceline.steps.context import Account, Context
 from paceline.steps.verdicts import remembered
 
@@ -44,16 +46,16 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     if items and most == 0:
         follows += _unasked(context, account, items)
     elif items:
-        standing = context.circuit.ask(account_name)
+        standing = context.circuit.look(account_name)
         if standing.wait_s > 0:
             return follows, standing.wait_s
         wait_s = context.limiter.take(account_name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
+        if standing.open:
+            wait_s = wait_s or context.circuit.claim(account_name)
         if wait_s > 0:
             return follows, wait_s
-        found, wait = _look(context, account, agent, items)
+        found, wait = _look(context, account, agent, items, standing)
         follows += found
-        if wait is None and (standing.open or standing.failures):
-            follows += context.circuit.answered(account_name)
         if wait is not None:
             return follows, wait
     return follows, context.views.next_uncertain_s(account_name, agent)
@@ -92,7 +94,7 @@ def _unasked(context: Context, account: Account, items: Sequence[Submission]) ->
 
 
 def _look(
-    context: Context, account: Account, agent: str, items: Sequence[Submission]
+    context: Context, account: Account, agent: str, items: Sequence[Submission], standing: Standing
 ) -> tuple[list[Follow], float | None]:
     asked_ms = context.views.now_ms()  # before the answer: what began later isn't in it
     control = context.views.known_external_id(account.name, agent)
@@ -105,12 +107,11 @@ def _look(
         if isinstance(error, Throttled):
             rate = account.rates[EndpointClass.LIST]
             context.limiter.close(account.name, EndpointClass.LIST, rate, seconds=error.retry_after_s, why="throttled")
-        elif isinstance(error, Unavailable):
-            context.circuit.failed(account.name, str(error))
+        unanswered(context, account, standing, error)
         return _hold_old(context, items), 5.0
     by_external: Mapping[str, list[RunView]] = _by_external(runs)
     trusted = control is None or control in by_external
-    follows: list[Follow] = []
+    follows = answered(context, account, standing)
     for item in items:
         hits = [run for run in by_external.get(item.external_id, []) if run.run_id not in item.past]
         follows += _found(context, item, hits) if hits else _missed(context, item, trusted, asked_ms)

@@ -168,7 +168,7 @@ def _begin(
         context.log.exception("submission.defect", extra={"submission": item.id})
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
     follows = accept(context, request, accepted.run, accepted.digests)
-    return follows + _finish_at_once(context, request, accepted.run) if accepted.run.outcome else follows
+    return follows + _finish_at_once(context, request, accepted.run) if wait_s and accepted.run.outcome else follows
 
 
 def way_of(batch: BatchView, rates: Mapping[EndpointClass, Rate], longest_s: int) -> tuple[EndpointClass, int]:
@@ -230,16 +230,16 @@ def _refused(
     context.log.warning("submission.not_accepted", extra={**facts, "status": getattr(error, "http_status", None)})
     verdict = _verdict(request, error, endpoint)
     try:
-        _slow_down(context, account, request, error, endpoint)
+        follows = _slow_down(context, account, request, error, endpoint)
     except RedisError as problem:
         keep(context, verdict, problem)
         return []
-    return record(context, verdict)
+    return follows + record(context, verdict)
 
 
 def _slow_down(
     context: Context, account: Account, request: Request, error: ProviderError | FileProblem, endpoint: EndpointClass
-) -> None:
+) -> list[Follow]:
     """Do what the whole account has to do about it, before the submission can be sent again."""
     rate = account.rates[endpoint]
     name, submission = account.name, request.submission
@@ -253,12 +253,13 @@ def _slow_down(
             context.circuit.failed(name, str(error), submission=submission)
         case Throttled(retry_after_s=seconds):
             context.limiter.close(name, endpoint, rate, seconds=seconds, why="throttled")
-            context.circuit.answered(name, submission=True)
+            return context.circuit.answered(name, submission=True)
         case Refused():
-            context.circuit.answered(name, submission=True)
+            return context.circuit.answered(name, submission=True)
         case Blocked():
-            context.circuit.answered(name, submission=True)
             context.log.error("account.paused", extra={"account": name, "reason": error.reason})
+            return context.circuit.answered(name, submission=True)
+    return []
 
 
 def _verdict(request: Request, error: ProviderError | FileProblem, endpoint: EndpointClass) -> Verdict:

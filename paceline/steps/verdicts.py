@@ -88,7 +88,7 @@ def hand_in(context: Context) -> list[Follow]:
             context.log.warning(
                 "spool.handed_in", extra={"submission": verdict.request.submission, "verb": verdict.verb.value}
             )
-            follows += [moved.follow] if moved.follow else []
+            follows += moved.follows
     return follows
 
 
@@ -131,7 +131,7 @@ def _hand_in_again(context: Context, accepted: Verdict) -> list[Follow]:
 
 
 def _follow(moved: Moved | Duplicate | Lost) -> list[Follow]:
-    return [moved.follow] if isinstance(moved, Moved) and moved.follow else []
+    return moved.follows if isinstance(moved, Moved) else []
 
 
 def _done(context: Context, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from paceline.errors import Ambiguous, NotSent, Refused, Unavailable
+from paceline.errors import Ambiguous, NotSent, Refused, Unreachable
 from paceline.model import Choice, EndpointClass, Outcome, RunView, State, submission_id
 from paceline.providers.base import SubmitRequest
 from paceline.replies import Begun, Moved, Wait
@@ -170,7 +170,7 @@ def down(world: World, *, sends: bool = True, reads: bool = True) -> list[str]:
     def read(what: str) -> None:
         tried.append(what)
         if reads:
-            raise Unavailable("the provider can't be reached (ConnectError)")
+            raise Unreachable("the provider can't be reached (ConnectError)")
 
     world.provider.on_submit, world.provider.on_read = submit, read
     return tried
