@@ -371,21 +371,21 @@ OPERATOR = (
         "more runs are started, and paid for, than --max-runs allows",
         "paceline/lua/begin.lua",
         (("  local open = n(5) + n(6)\n", "  local open = 0\n"),),
-        ("tests/fundamentals/test_operator.py::test_what_may_have_been_started_counts_until_it_is_known",),
+        ("tests/fundamentals/test_caps.py::test_what_may_have_been_started_counts_until_it_is_known",),
     ),
     Mutant(
         "credits counted only once spent",
         "the runs under way pass --max-credits together",
         "paceline/lua/begin.lua",
         (("spent + n(10) * (ahead + 1) > most", "spent + n(10) > most"),),
-        ("tests/fundamentals/test_operator.py::test_credits_are_never_passed_once_the_price_is_known",),
+        ("tests/fundamentals/test_caps.py::test_credits_are_never_passed_once_the_price_is_known",),
     ),
     Mutant(
         "half open lets everybody go",
         "a provider that has just come back, or only half, gets the whole pace at once",
         "paceline/lua/circuit.lua",
         (("  if c[3] and c[3] ~= id and", "  if false and"),),
-        ("tests/fundamentals/test_operator.py::test_one_submission_tries_before_the_others_go_on",),
+        ("tests/fundamentals/test_outage.py::test_one_submission_tries_before_the_others_go_on",),
     ),
     Mutant(
         "deleted before it is kept",
@@ -399,7 +399,7 @@ OPERATOR = (
                 "    endings = keep(context, [(due, ended)], now_ms)\n",
             ),
         ),
-        ("tests/fundamentals/test_operator.py::test_a_worker_that_dies_while_cancelling_loses_nothing",),
+        ("tests/fundamentals/test_cancel.py::test_a_worker_that_dies_while_cancelling_loses_nothing",),
     ),
     Mutant(
         "waiting calls by the other class's permits",
@@ -411,7 +411,7 @@ OPERATOR = (
                 "    return (EndpointClass.ADD, wait_s) if wait_s else",
             ),
         ),
-        ("tests/fundamentals/test_operator.py::test_the_class_that_waits_has_its_own_pace_and_leaves_the_other_alone",),
+        ("tests/fundamentals/test_waiting.py::test_the_class_that_waits_has_its_own_pace_and_leaves_the_other_alone",),
     ),
 )
 

@@ -105,6 +105,7 @@ local lease = now + tonumber(ARGV[4])
 if trial then circuit_try(KEYS[14], ARGV[1], now) end
 redis.call('HSET', KEYS[1], 'worker', ARGV[3], 'begun_ms', int(now), 'permit', permit, 'token', ARGV[5])
 redis.call('HSETNX', KEYS[2], 'started_ms', int(now))
+redis.call('HDEL', KEYS[2], 'not_before')
 redis.call('HSET', KEYS[1], 'class', ARGV[7])
 redis.call('HINCRBY', KEYS[2], 'req:' .. ARGV[7], 1)
 local generation = move('planned', 'submitting', lease, 'begin', { 'worker', ARGV[3] })

@@ -17,11 +17,13 @@ local function share_of(batch)
 end
 
 local later = {}  -- batch → ms for which a cap keeps it waiting, see begin.lua
+local single = {}  -- batch → true while its cap leaves little: one at a time tries
 
 -- The class that a batch is sent by: `wait` where it waits for the end of its runs in the call that starts them. `auto`
 -- waits if the whole batch may go at once. The same rule as in steps/submitting.py.
 local function class_of(batch)
   local row = redis.call('HMGET', string.format(ARGV[4], batch), 'choice:wait', 'listed', 'total', 'not_before')
+  single[batch] = row[4] and true
   later[batch] = row[4] and tonumber(row[4]) > now and tonumber(row[4]) < now + 60000 and tonumber(row[4]) - now
   if not row[1] or row[1] == '' or row[1] == '0' then return 'add' end
   if row[1] ~= 'auto' then return 'wait' end
@@ -60,8 +62,10 @@ local function class(batch)
   return classes[batch]
 end
 for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-  local of = class(string.match(id, '^(.*)%-'))
+  local batch = string.match(id, '^(.*)%-')
+  local of = class(batch)
   room[of] = room[of] - 1
+  if single[batch] then later[batch] = later[batch] or 1000 end
 end
 
 local down, trial = circuit_wait(KEYS[1], '', now)
@@ -86,6 +90,7 @@ while #out <= most do
       local present = tonumber(redis.call('HGET', KEYS[1], share) or '0')
       redis.call('HSET', KEYS[1], share, math.max(present, tonumber(head[2]) + 1 + priority * 1e9))
       room[of] = room[of] - 1
+      if single[batch] then later[batch] = 1000 end
       out[#out + 1] = next[1]
       passed = 0
     end
