@@ -377,7 +377,7 @@ OPERATOR = (
         "credits counted only once spent",
         "the runs under way pass --max-credits together",
         "paceline/lua/begin.lua",
-        (("spent + n(10) * (ahead + 1) > most", "spent + n(10) > most"),),
+        (("spent + n(10) * (under_way + 1) > most", "spent + n(10) > most"),),
         ("tests/fundamentals/test_caps.py::test_credits_are_never_passed_once_the_price_is_known",),
     ),
     Mutant(
@@ -392,11 +392,10 @@ OPERATOR = (
         "what a cancelled run had returned, and was paid for, is lost when the worker dies",
         "paceline/steps/cancelling.py",
         (
-            ("    endings = keep(context, [(due, ended)], now_ms)\n", ""),
             (
-                "    account.provider.delete(batch.agent, run_id)\n",
+                "    endings = keep(context, [(due, ended)], now_ms, suffix=PARTIAL)\n",
                 "    account.provider.delete(batch.agent, run_id)\n"
-                "    endings = keep(context, [(due, ended)], now_ms)\n",
+                "    endings = keep(context, [(due, ended)], now_ms, suffix=PARTIAL)\n",
             ),
         ),
         ("tests/fundamentals/test_cancel.py::test_a_worker_that_dies_while_cancelling_loses_nothing",),
