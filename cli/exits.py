@@ -25,10 +25,10 @@ from paceline.views import BatchView
 class Exit(IntEnum):
     """Exit codes. A contract: scripts branch on them."""
 
-    DONE = 0  # everything succeeded
-    FAILURES = 1  # finished, with failures or with a run too many
+    DONE = 0  # everything succeeded, but for what is tolerated
+    FAILURES = 1  # more failures than tolerated, or a run too many
     USAGE = 2  # the command was called wrongly
-    RUNNING = 3  # still running
+    RUNNING = 3  # still running, or stopped at a limit
     HELD = 4  # a person must decide
     NOTHING_USABLE = 5  # no file passed the checks
     CONFIG = 6  # configuration or credentials

@@ -33,7 +33,7 @@ from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import Choice, EndpointClass, State
 from paceline.providers.kinds import provider_kind
-from paceline.steps.submitting import way_of
+from paceline.starting import way_of
 from paceline.summary import summarize
 from paceline.views import BatchView
 
@@ -158,7 +158,7 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
 
 def class_of(batch: BatchView, account: Account) -> EndpointClass:
     """Return the class of the requests that start a batch's runs now."""
-    return way_of(batch, account.rates, account.kind.capabilities.waits_s)[0]
+    return way_of(batch.choices, batch.complete_size, account.rates, account.kind.capabilities.waits_s)[0]
 
 
 def title(batch: BatchView) -> str:

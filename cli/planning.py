@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.asked import Asked, asking
+from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit
 from cli.output import print_fields, print_json, size
 from cli.progress import duration
@@ -23,6 +23,7 @@ from cli.target import Target, make_target
 from paceline.delays import single_gap_s
 from paceline.errors import ConfigError, UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
+from paceline.starting import way_of
 
 if TYPE_CHECKING:
     from config.accounts import Account
@@ -51,7 +52,7 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     target = make_target(settings, replace(asked, agent=agent))
     target = replace(target, manifest=_manifest_path(target, manifest))
     tally = _plan(target, in_home=manifest is None)
-    report = describe(target, tally, window_s=_window_s(target), agent_known=":" in (asked.agent or ""))
+    report = describe(target, tally, agent_known=":" in (asked.agent or ""))
     if as_json:
         print_json(report)
     else:
@@ -79,10 +80,17 @@ def status_requests(submissions: int, account: Account, seconds: float) -> int:
     return math.ceil((seconds + RUN_S) / every_s) * calls
 
 
-def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool) -> dict[str, Any]:
+def describe(target: Target, tally: Tally, *, agent_known: bool) -> dict[str, Any]:
     """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
-    rate = target.account.rates[EndpointClass.ADD]
-    seconds = least_seconds(tally.submissions, rate, window_s)
+    from paceline.limiter import PacePolicy
+
+    account, settings = target.account, target.settings
+    choices = merged(default_choices(account), target.spec.choices)
+    endpoint, waits = way_of(choices, tally.submissions, account.rates, account.kind.capabilities.waits_s)
+    rate = account.rates[endpoint]
+    policy = PacePolicy(permit_life_s=settings.permit_life_seconds, margin_s=settings.pace_margin_seconds)
+    seconds = least_seconds(tally.submissions, rate, policy.window_ms(rate) / 1000)
+    status = 0 if waits else status_requests(tally.submissions, account, seconds)
     return {
         "batch": target.spec.batch_id() if agent_known and target.spec.to else None,
         "source": target.source.location,
@@ -93,7 +101,7 @@ def describe(target: Target, tally: Tally, *, window_s: float, agent_known: bool
         "bytes": tally.size_bytes,
         "submissions": tally.submissions,
         "files_per_run": target.spec.files_per_run,
-        "requests": {"add": tally.submissions, "status": status_requests(tally.submissions, target.account, seconds)},
+        "requests": {endpoint.value: tally.submissions, "status": status},
         "pace": str(rate),
         "seconds": round(seconds, 3),
         "manifest": target.manifest,
@@ -120,14 +128,6 @@ def _settings_for(agent: str | None) -> tuple[Settings, str]:
         kind = settings.accounts[word].kind if word in settings.accounts else provider_kind(word if known else "kolena")
         agent = f"{word}:{kind.agent_example}"
     return settings, agent
-
-
-def _window_s(target: Target) -> float:
-    from paceline.limiter import PacePolicy
-
-    settings = target.settings
-    policy = PacePolicy(permit_life_s=settings.permit_life_seconds, margin_s=settings.pace_margin_seconds)
-    return policy.window_ms(target.account.rates[EndpointClass.ADD]) / 1000
 
 
 def _manifest_path(target: Target, wanted: str | None) -> str:
@@ -205,9 +205,13 @@ def _print(report: dict[str, Any]) -> None:
         ("files", f"{files['planned']:,} of {files['total']:,}, {size(report['bytes'])}"),
         ("left out", left_out or "none"),
         ("submissions", f"{report['submissions']:,} of at most {report['files_per_run']:,} files"),
-        ("requests", f"{report['requests']['add']:,} add · about {report['requests']['status']:,} status"),
+        ("requests", " · ".join(_request(name, number) for name, number in report["requests"].items())),
         ("pace", f"{report['pace']} for account {report['account']}"),
         ("time", f"{duration(report['seconds'])} at this pace, then the last uploads and runs"),
         ("manifest", report["manifest"]),
     ]
     print_fields(fields)
+
+
+def _request(name: str, number: int) -> str:
+    return f"about {number:,} {name}" if name == "status" and number else f"{number:,} {name}"

@@ -100,6 +100,11 @@ class BatchView:
         return max(self.total - self.audit_at + 1, 0) if self.closed and self.audit_at is not None else 0
 
     @property
+    def complete_size(self) -> int | None:
+        """Return how many submissions there are; None while the listing goes on."""
+        return self.total if self.listed else None
+
+    @property
     def tolerated(self) -> bool:
         """Tell whether the batch tolerates as many failed submissions; False where it says nothing about that."""
         failed, most = (

@@ -403,7 +403,7 @@ OPERATOR = (
     Mutant(
         "waiting calls by the other class's permits",
         "add-and-wait is refused with 429, as its limit is far lower",
-        "paceline/steps/submitting.py",
+        "paceline/starting.py",
         (
             (
                 "    return (EndpointClass.WAIT, wait_s) if wait_s else",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -31,7 +31,6 @@ from paceline.model import (
     ErrorNote,
     Follow,
     PlannedFile,
-    Rate,
     RunView,
     State,
     Submission,
@@ -40,14 +39,12 @@ from paceline.model import (
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, DueRun, Lost, Moved
 from paceline.spool import Request, Verdict, fingerprint
+from paceline.starting import way_of
 from paceline.steps.context import Account, Context
 from paceline.steps.finishing import finish
 from paceline.steps.following import decide
 from paceline.steps.verdicts import accept, keep, record, remembered
 from paceline.views import BatchView
-
-AUTO_WAIT_S = 60
-"""How long `auto` waits for the end of a run: it has an upload thread for itself meanwhile."""
 
 
 def submit(context: Context, submission_id: str) -> list[Follow]:
@@ -117,7 +114,7 @@ def _begin(
     root: SourceRoot,
     files: tuple[PlannedFile, ...],
 ) -> list[Follow]:
-    endpoint, wait_s = way_of(batch, account.rates, account.provider.capabilities.waits_s)
+    endpoint, wait_s = way_of(batch.choices, batch.complete_size, account.rates, account.provider.capabilities.waits_s)
     rate = account.rates[endpoint]
     waits = context.waits
     deadline_s, lease_s = waits.deadline_s(item.size_bytes), waits.lease_s(item.size_bytes) + wait_s
@@ -169,20 +166,6 @@ def _begin(
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
     follows = accept(context, request, accepted.run, accepted.digests)
     return follows + _finish_at_once(context, request, accepted.run) if wait_s and accepted.run.outcome else follows
-
-
-def way_of(batch: BatchView, rates: Mapping[EndpointClass, Rate], longest_s: int) -> tuple[EndpointClass, int]:
-    """Tell how a batch's submissions are sent: the class of the request, and the seconds to wait for a run's end in it.
-
-    `auto` waits if the whole batch may go at once: then the end is known when it comes, and not at the next question.
-    For more submissions the class's low limit would cost more than that. The same rule as in `lua/release.lua`.
-    """
-    choice = batch.choices.get(Choice.WAIT, "0")
-    if choice == "auto":
-        at_once = batch.listed and batch.total <= rates[EndpointClass.WAIT].limit
-        choice = str(AUTO_WAIT_S) if at_once else "0"
-    wait_s = min(int(choice), longest_s)
-    return (EndpointClass.WAIT, wait_s) if wait_s else (EndpointClass.ADD, 0)
 
 
 def _finish_at_once(context: Context, request: Request, run: RunView) -> list[Follow]:
