@@ -47,7 +47,8 @@ from paceline.providers.answers import (
     retry_after_s,
     write_error,
 )
-from paceline.providers.deadline import Deadline, DeadlinePassed, Watchdog, Wire
+from paceline.providers.deadline import Deadline, DeadlinePassed, Watchdog
+from paceline.providers.line import Line
 from paceline.providers.policy import Body, Gate, Listener, Params
 from paceline.providers.policy import HttpPolicy as HttpPolicy
 
@@ -96,7 +97,7 @@ class Http:
         self._tls = _tls(self._base_url, self._policy.ca_file)
         self._transport = transport or self._new_transport
         self._kept = threading.local()
-        self._lines: weakref.WeakSet[_Line] = weakref.WeakSet()
+        self._lines: weakref.WeakSet[Line[httpx.BaseTransport]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._base_url!r})"
@@ -120,7 +121,7 @@ class Http:
         request and is raised here. Raises `NotSent`, `Ambiguous`, what `answers.write_error` makes of a status, or a
         `FileProblem` that iterating the body raised, if it surely cut the request short.
         """
-        line = _Line(self._transport())
+        line = Line(self._transport())
         cap_bytes = self._policy.answer_bytes if waits_s else min(self._policy.answer_bytes, ACCEPTED_BYTES)
         exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate, waits_s)
         chunks = exchange.send(body)
@@ -161,7 +162,7 @@ class Http:
 
         Over a connection of its own. Raises what `get` and `each` do, and `Unavailable` for a 404.
         """
-        line = _Line(self._transport())
+        line = Line(self._transport())
         exchange = _Exchange(line, Deadline(deadline_s, self._clock), ERROR_BYTES)
         try:
             response = self._carry("GET", path, params, exchange, {"Accept": "text/event-stream"}, None, each)
@@ -192,9 +193,9 @@ class Http:
         raise read_error(response.status, response.detail, response.wait_s)
 
     def _read_once(self, method: str, path: str, params: Params, deadline: Deadline) -> _Response:
-        line: _Line | None = getattr(self._kept, "line", None)
+        line: Line[httpx.BaseTransport] | None = getattr(self._kept, "line", None)
         if line is None:
-            line = self._kept.line = _Line(self._transport())
+            line = self._kept.line = Line(self._transport())
             self._lines.add(line)
         exchange = _Exchange(line, deadline, self._policy.answer_bytes)
         whole = False
@@ -291,24 +292,6 @@ class _Stale(Exception):
     """A kept connection died before it answered."""
 
 
-class _Line:
-    """A transport for one connection at a time, and the means to cut that connection.
-
-    `served`: it has carried a request to its end. Closed with the thread that kept it, if not before.
-    """
-
-    def __init__(self, transport: httpx.BaseTransport) -> None:
-        self.transport = transport
-        self.wire = Wire()
-        self.served = False
-        self.close = weakref.finalize(self, _close, transport, self.wire)
-
-
-def _close(transport: httpx.BaseTransport, wire: Wire) -> None:
-    wire.detach()
-    transport.close()
-
-
 class _Exchange:
     """How far one request has got.
 
@@ -318,7 +301,12 @@ class _Exchange:
     """
 
     def __init__(
-        self, line: _Line, deadline: Deadline, cap_bytes: int, gate: Gate = lambda: None, waits_s: float = 0.0
+        self,
+        line: Line[httpx.BaseTransport],
+        deadline: Deadline,
+        cap_bytes: int,
+        gate: Gate = lambda: None,
+        waits_s: float = 0.0,
     ) -> None:
         self.line = line
         self.deadline = deadline

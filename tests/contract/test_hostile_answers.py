@@ -136,10 +136,10 @@ def test_a_write_whose_answer_is_hostile_is_uncertain_and_costs_little_memory() 
 def test_a_question_whose_answer_is_hostile_fails_and_costs_little_memory(verb: str) -> None:
     found = verdicts(verb, HOSTILE, 60)
 
-    assert found.pop("a megabyte of header") == "Unavailable"
+    assert found.pop("a megabyte of header") == "Unreachable"
     assert set(found.values()) == {"AnswerTooLarge"}
 
 
-@pytest.mark.parametrize(("verb", "verdict"), [("add", "Ambiguous"), ("list", "Unavailable"), ("get", "Unavailable")])
+@pytest.mark.parametrize(("verb", "verdict"), [("add", "Ambiguous"), ("list", "Unreachable"), ("get", "Unreachable")])
 def test_an_answer_that_takes_for_ever_ends_at_the_deadline(verb: str, verdict: str) -> None:
     assert set(verdicts(verb, SLOW, 1).values()) == {verdict}

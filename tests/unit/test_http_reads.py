@@ -23,6 +23,7 @@ from paceline.errors import (
     ProviderError,
     Throttled,
     Unavailable,
+    Unreachable,
 )
 from paceline.providers.answers import Answer
 from paceline.providers.http import Http, HttpPolicy
@@ -168,13 +169,13 @@ def endless(peer: Peer) -> None:
 BOMB = answer(200, gzip.compress(b" " * 50_000_000 + b"{}"), {"Content-Encoding": "gzip"})
 
 USELESS: dict[str, tuple[Script, type[Unavailable]]] = {
-    "silence": (hang, Unavailable),
-    "a dripping head": (drip(answer(200, {}, {"X": "y" * 200})), Unavailable),
-    "a dripping body": (drip(answer(200, b" " * 500 + b"{}")), Unavailable),
-    "reset": (read_then_reset, Unavailable),
-    "closed": (read_then_close, Unavailable),
+    "silence": (hang, Unreachable),
+    "a dripping head": (drip(answer(200, {}, {"X": "y" * 200})), Unreachable),
+    "a dripping body": (drip(answer(200, b" " * 500 + b"{}")), Unreachable),
+    "reset": (read_then_reset, Unreachable),
+    "closed": (read_then_close, Unreachable),
     "HTML": (say(answer(200, b"<html>")), Unavailable),
-    "cut off": (say(answer(200, {"a": "b"})[:-3]), Unavailable),
+    "cut off": (say(answer(200, {"a": "b"})[:-3]), Unreachable),
     "half of the JSON": (say(answer(200, b'{"a": ')), Unavailable),
     "nested without end": (say(answer(200, b"[" * 300_000)), AnswerTooLarge),
     "a number without end": (say(answer(200, b"1" * 300_000)), Unavailable),
@@ -198,7 +199,7 @@ def test_an_answer_without_use_is_asked_for_later(name: str) -> None:
     with RawServer(script) as server, pytest.raises(Unavailable) as caught:
         get(server.url)
     assert type(caught.value) is expected
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "the deadline ends it, not the peer"
 
 
 def test_where_nothing_listens_a_read_is_unavailable() -> None:

@@ -231,7 +231,7 @@ def test_whatever_happens_after_the_first_byte_leaves_the_outcome_open(name: str
     # A small buffer on the other side: what the kernel has taken counts as sent.
     with RawServer(script, receive_buffer=65_536) as server, pytest.raises(Ambiguous) as caught:
         post(server.url, body, deadline_s=0.6, policy=policy)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "the deadline ends it, not the peer"
     assert caught.value.body_sent is body_sent
     assert len(server.peers) == 1
 
