@@ -114,7 +114,7 @@ def _options(agent_and_to: bool) -> list[Callable[[Any], Any]]:
         ),
         click.option(
             "--max-failures",
-            metavar="N|P%",
+            metavar="N|P%|none",
             help="Stop, and exit 1, above so many failed submissions; a share counts from 20 on.",
         ),
         click.option("--isolate", is_flag=True, help="Halve what failed until the bad files are named; costs runs."),
@@ -179,7 +179,7 @@ def merged(before: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]
 
 
 def _wait(text: str, provider: str, longest: int) -> str:
-    if text != "auto" and not re.fullmatch("[0-9]{1,4}", text, re.ASCII):
+    if text != "auto" and not re.fullmatch("[0-9]{1,9}", text, re.ASCII):
         raise UsageError(f"--wait-seconds {text!r}: write a number of seconds, or auto")
     if text != "0" and not longest:
         raise UsageError(f"--wait-seconds: {provider} can't wait for runs; leave it out")
@@ -190,18 +190,19 @@ def _wait(text: str, provider: str, longest: int) -> str:
 
 def _due(text: str) -> str:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"--due {text!r}: no time; write it like 2026-12-01T18:00+01:00") from error
-    moment = moment.astimezone(UTC)
     if moment < datetime.now(UTC):
         raise UsageError(f"--due {text!r} has passed already")
     return moment.isoformat(timespec="seconds")
 
 
 def _tolerance(text: str) -> str:
+    if text == "none":
+        return ""
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         return str(int(text))
     if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text, re.ASCII) and float(text[:-1]) <= 100:
         return f"{float(text[:-1]):g}%"
-    raise UsageError(f"--max-failures {text!r}: write a number of submissions, or a share like 5%")
+    raise UsageError(f"--max-failures {text!r}: write a number of submissions, a share like 5%, or none")

@@ -58,7 +58,7 @@ def _all(agent: str | None) -> Iterator[Check]:
     if settings.redis_url is None:
         yield checks.embedded_server(settings)
     try:
-        wanted = parse_agent(settings, agent) if agent else None
+        wanted = parse_agent(settings, agent) if agent is not None else None
     except ConfigError as error:
         yield failed("--agent", error)
         wanted = None

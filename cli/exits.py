@@ -33,7 +33,7 @@ class Exit(IntEnum):
     NOTHING_USABLE = 5  # no file passed the checks
     CONFIG = 6  # configuration or credentials
     PROVIDER_DOWN = 7  # the provider can't be reached
-    NOTHING_TO_DO = 9  # the file set is empty
+    NOTHING_TO_DO = 9  # the file set is empty, or there is nothing for the verb to act on
     DETACHED = 130  # Ctrl-C; the batch is as it was
 
 

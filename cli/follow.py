@@ -275,7 +275,7 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
     if circuit := services.circuit.view(batch.account):
         if circuit.trying:
             return "the provider answers again; one submission tries before the others go on"
-        since = f"no answer from the provider for {duration(circuit.since_s)}: {circuit.why}"
+        since = f"the provider is down, for {duration(circuit.since_s)} now: {circuit.why}"
         return f"{since}; nothing is sent, next question in {duration(circuit.next_s)}"
     if pace.closed_s > 0:
         why = {

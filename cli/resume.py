@@ -12,6 +12,7 @@ from config.messages import Messenger, make_app
 from config.settings import load_settings
 from paceline.batch_view import CANCELLED
 from paceline.errors import LedgerLost, UsageError
+from paceline.model import Choice
 
 
 @click.command("resume")
@@ -36,6 +37,13 @@ def command(batch: str | None, account: str | None) -> None:
                 raise UsageError(
                     f"batch {found.id} was cancelled; once it is complete, send what was cancelled with: paceline retry"
                     f" {found.id} --reason cancelled"
+                )
+            if found.closed:
+                click.echo(f"Batch {found.id} is complete; there is nothing to resume.", err=True)
+                return
+            if found.paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS):
+                raise UsageError(
+                    f"batch {found.id} is at its limit ({found.paused_message}); go on with its `paceline run …`"
                 )
             account_name, batch_id, word = found.account, found.id, f"Batch {found.id}"
         else:

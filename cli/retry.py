@@ -55,6 +55,11 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
                 sent += 1
                 follows += [moved.follow] if moved.follow else []
         click.echo(f"Sending {counted(sent, 'submission')} again: paceline status {found.id}", err=True)
+        stopped = services.views.batch(found.id).paused
+        if stopped is not None:
+            click.echo(
+                f"It is paused ({printable(stopped)}), so nothing is sent yet: paceline status {found.id}", err=True
+            )
         send_on(services, follows)
     return Exit.DONE
 

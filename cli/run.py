@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -105,7 +106,10 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     for reason in (AccessDenied.reason, NoCredit.reason, "agent_unknown"):
         # The agent has just answered under this key: what paused the account has been mended.
         services.ledger.resume(target.account.name, reason=reason)
-    for reason in ("source_unreachable", "wrong_address", "max_runs", "max_credits"):
+    reasons = ["source_unreachable", "wrong_address", "max_runs", "max_credits"]
+    if batch is not None and choices.get(Choice.MAX_FAILURES) != batch.choices.get(Choice.MAX_FAILURES):
+        reasons.append("too_many_failures")
+    for reason in reasons:
         # Mended, or looked at again before anything is sent.
         services.ledger.resume(target.account.name, batch=opened.id, reason=reason)
     return opened
@@ -192,7 +196,9 @@ def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
             click.echo(f"Batch {batch.id} is paused: {done}, nothing is lost.", err=True)
             click.echo(f"Why: {ending.why or 'see paceline status'}", err=True)
             if batch.paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS):
-                click.echo(f"Go on with a higher limit:  {again}", err=True)
+                option = f"--{batch.paused.replace('_', '-')}"
+                raised = re.sub(rf"{option}[ =]\S+", f"{option} …", again)
+                click.echo(f"Go on with a higher limit:  {raised}", err=True)
                 return
             whom = batch.id if batch.paused else f"--account {batch.account}"
             click.echo(f"Let it go on with:  paceline resume {whom}", err=True)

@@ -19,6 +19,7 @@ from paceline.errors import UnknownSubmission
 from paceline.halving import REASON, halves_of, parent_of
 from paceline.model import Outcome, PlannedFile, State, Submission, index_of, submission_id
 from paceline.pauses import Pause, find_pause
+from paceline.providers.kinds import provider_kind, provider_names
 from paceline.records import credits_by
 from paceline.reexporting import find_record
 from paceline.times import iso
@@ -70,6 +71,10 @@ def next_steps(item: Submission, batch: BatchView, pause: Pause | None) -> list[
     match item.state:
         case State.HELD:
             has = f"if the provider has a run with the external id {item.external_id}"
+            known = batch.provider in provider_names()
+            if known and not provider_kind(batch.provider).capabilities.finds_many:
+                when = f", started at about {local_time(item.doubt_ms)}" if item.doubt_ms else ""
+                has = f"if the provider has a run of agent {batch.agent} for these files{when}"
             return [
                 (f"paceline resolve {item.id} --run-id R", f"{has}: follow that one, which costs nothing"),
                 (f"paceline resolve {item.id} --resubmit", "if it surely has none: send it again; else paid twice"),

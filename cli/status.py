@@ -33,6 +33,7 @@ from paceline.views import BatchView
 
 WATCH_S = 1.0
 EXAMPLES = 3
+WHY_CHARACTERS = 60
 
 
 NO_PACE = PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
@@ -128,12 +129,15 @@ def _show_all(services: Services, as_json: bool) -> None:
     if as_json:
         print_json(summaries)
         return
-    rows = [("BATCH", "NAME", "STATE", "FILES", "FAILED", "IN FLIGHT", "HELD", "LEFT")]
+    rows = [("BATCH", "NAME", "STATE", "FILES", "FAILED", "IN FLIGHT", "HELD", "LEFT", "WAITS FOR")]
     for batch, summary in zip(batches, summaries, strict=True):
+        why = _why_waiting(services, batch, _look(services, batch)[1]) or ""
         files, left = summary["files"], summary["eta_seconds"]
         done = f"{files['total'] - files['pending']:,}/{files['total']:,}{'' if batch.listed else '+'}"
         counts = (files["failed"], in_flight(summary), summary["submissions"]["held"])
-        rows.append((batch.id, batch.name, summary["state"], done, *map(str, counts), duration(left) if left else ""))
+        shown_left = duration(left) if left and not why else ""
+        waits = why if len(why) <= WHY_CHARACTERS else why[: WHY_CHARACTERS - 1] + "…"
+        rows.append((batch.id, batch.name, summary["state"], done, *map(str, counts), shown_left, waits))
     if batches:
         print_columns(rows)
     else:

@@ -52,6 +52,8 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         raise UsageError(
             f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
         )
+    if "" in asked.to:
+        raise UsageError("--to is empty: name a folder")
     outputs = tuple(str(Path(to).expanduser().absolute()) if "://" not in to else to for to in asked.to)
     for folder in outputs:
         if folder == source.location:

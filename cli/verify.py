@@ -95,6 +95,8 @@ class _Shown:
 
 
 def _find(settings: Settings, services: Services | None, text: str) -> _Found:
+    if not text:
+        raise UsageError("name a batch, or the folder of its results")
     folder = Path(text).expanduser().absolute()
     if folder.is_dir() and any((folder / name).exists() for name in (BATCH_FILE, MANIFEST)):
         return _in_folder(services, folder)

@@ -122,7 +122,9 @@ class BatchView:
         """Return where the batch stands."""
         if self.closed:
             return BatchState.COMPLETE
-        if self.paused:
+        if self.paused == CANCELLED and not self.closing:
+            return BatchState.CANCELLING
+        if self.paused and self.paused != CANCELLED:
             return BatchState.PAUSED
         if not self.listed:
             return BatchState.PLANNING

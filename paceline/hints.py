@@ -18,7 +18,7 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.errors import UnknownBatch
-from paceline.model import Follow, Step, follow_agent_key
+from paceline.model import SUBMISSION_ID, Follow, Step, follow_agent_key
 from paceline.scripts import Arg, Scripts
 
 SILENCE_S = 5.0
@@ -42,7 +42,7 @@ SCAN_MOST = 20_000
 
 AGENTS_MOST = 1000
 
-_EXTERNAL_ID = re.compile(r"(b[0-9a-z]{9})\.(\1-[0-9]{6,9})", re.ASCII)
+_EXTERNAL_ID = re.compile(rf"(b[0-9a-z]{{9}})\.(?=\1-)({SUBMISSION_ID})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

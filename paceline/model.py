@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"  # the provider says so
     FAILED = "failed"  # the run failed, took too long or couldn't be started, or a person gave it up
-    CANCELLED = "cancelled"  # the provider says that the run was cancelled
+    CANCELLED = "cancelled"  # by `paceline cancel`, or at the provider
     SKIPPED = "skipped"  # never part of a submission, or left out on purpose
 
 
@@ -53,6 +53,7 @@ class BatchState(StrEnum):
     PLANNING = "planning"  # the listing still goes on
     RUNNING = "running"  # everything is planned, not everything exported
     PAUSED = "paused"  # fed no more until resumed
+    CANCELLING = "cancelling"  # cancelled, and not yet at the end of it
     CLOSING = "closing"  # all exported; audit and final files are being made
     COMPLETE = "complete"  # final files are committed
 
@@ -188,6 +189,10 @@ class BatchSpec:
         alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
         number = int.from_bytes(digest[:8], "big")
         return "b" + "".join(alphabet[number >> shift & 31] for shift in range(0, 45, 5))
+
+
+SUBMISSION_ID = r"b[0-9a-z]{9}-\d{6,15}"
+"""The pattern of every submission's id, halves too."""
 
 
 def submission_id(batch: str, index: int) -> str:

@@ -29,7 +29,7 @@ from paceline.model import (
     submission_id,
 )
 from paceline.records import build_part, credits_by
-from paceline.results import Results
+from paceline.results import Results, kept_of
 from paceline.sinks.base import Closing, Part, Sink
 from paceline.sinks.committed import Committed, is_committed
 from paceline.sinks.directory import MANIFEST, SUMMARY, DirectorySink
@@ -108,8 +108,7 @@ def find_record(
         part = _own_part(folder, item.id)
         if part is not None and _is_of(part, batch, item, files):
             return part.record
-    kept = results.get(item.id)
-    return kept if kept is not None and kept["run_id"] == item.run_id else None
+    return kept_of(results, item)
 
 
 class _Records:
@@ -155,8 +154,8 @@ class _Records:
             yield one.part(index_of(item.id))
 
     def _data(self, item: Submission) -> tuple[Origin, Mapping[str, Any], Submission]:
-        kept = self._results.get(item.id)
-        if kept is not None and kept["run_id"] == item.run_id:
+        kept = kept_of(self._results, item)
+        if kept is not None:
             return Origin.RESULTS, dict(kept["data"]), replace(item, credits_by=credits_by(kept))
         if item.run_id is None or not item.raw_status:
             return Origin.LEDGER, {}, item

@@ -19,6 +19,7 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.model import State, submission_id
+from paceline.results import PARTIAL
 from paceline.scripts import Scripts
 from paceline.views import BatchView
 
@@ -97,7 +98,7 @@ class Remover:
 
     def _keys(self, submission: str) -> list[str | bytes]:
         ours: list[str | bytes] = [keys.submission(submission), keys.files(submission), keys.digests(submission)]
-        return [*ours, self._result_key(submission)]
+        return [*ours, self._result_key(submission), self._result_key(submission + PARTIAL)]
 
     def _remove(self, batch: str, names: list[Any], *, last: bool = False) -> bool:
         return bool(self._scripts.run("remove", [keys.REMOVING, *names], [batch, int(last)]))

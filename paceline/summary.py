@@ -59,6 +59,8 @@ def eta_s(batch: BatchView, now_ms: int, rate: Rate | None) -> float | None:
         return None
     if batch.total == batch.by_state[State.EXPORTED] + batch.by_state[State.HELD]:
         return None  # the rest waits for a person
+    if batch.by_state[State.UNCERTAIN]:
+        return None  # nobody knows what has to be sent again, nor when
     unsent = sum(batch.by_state[state] for state in _UNSENT)
     sent = batch.total - unsent
     elapsed_s = max(now_ms - batch.started_ms, 1) / 1000

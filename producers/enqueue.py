@@ -69,16 +69,18 @@ def enqueue(
         writer.resume(batch.manifest_bytes)
         record_batch(batch.manifest, batch.spec, ours=True)
         resume = resume_from(batch.manifest, batch.manifest_bytes, batch.in_manifest)
-        plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped)
+        # Whether a small batch waits for its runs is decided by its size: it is listed before the first is sent.
+        at_once = batch.choices.get(Choice.WAIT) != "auto"
+        plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped, at_once=at_once)
         scale = FileScale(weights, batch.spec.inputs, source.location) if weights else None
         for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume, scale):
             plan.add(entry)
             if stopped():
-                plan.register()
+                send(plan.register())
                 return False
-        plan.register()
+        follows = plan.register()
         follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
-        send([follow] if follow else [])
+        send([*follows, *([follow] if follow else [])])
         # Not before: what the ledger takes for listed never changes, the manifest's end until then may.
         record_listed(batch.manifest, batch.spec, Listed(writer.offset, plan.skipped))
     return True
@@ -87,14 +89,16 @@ def enqueue(
 class _Plan:
     """Entries written to the manifest and not registered yet."""
 
-    def __init__(self, ledger: Ledger, batch: str, writer: ManifestWriter, send: Send, skipped: int) -> None:
+    def __init__(
+        self, ledger: Ledger, batch: str, writer: ManifestWriter, send: Send, skipped: int, *, at_once: bool
+    ) -> None:
         self.skipped = skipped
         self._ledger = ledger
         self._batch = batch
         self._writer = writer
         self._send = send
         self._waiting: list[tuple[PlannedSubmission, int, int]] = []
-        self._synced_at = 0.0  # long ago: the very first submission is registered at once
+        self._synced_at = 0.0 if at_once else time.monotonic()  # long ago: the very first one is registered at once
 
     def add(self, entry: PlannedSubmission | SkippedFile) -> None:
         extent = self._writer.write(entry)
@@ -103,13 +107,15 @@ class _Plan:
             return
         self._waiting.append((entry, extent.stop, self.skipped))
         if time.monotonic() - self._synced_at > FLUSH_S:
-            self.register()
+            self._send(self.register())
 
-    def register(self) -> None:
+    def register(self) -> list[Follow]:
+        """Register what waits; return the wake-ups to send."""
         self._writer.flush()
+        follows: list[Follow] = []
         for planned, length, skipped in self._waiting:
             moved = self._ledger.plan(self._batch, planned, manifest_bytes=length, skipped=skipped)
-            if isinstance(moved, Moved) and moved.follow:
-                self._send([moved.follow])
+            follows += moved.follows if isinstance(moved, Moved) else []
         self._waiting.clear()
         self._synced_at = time.monotonic()
+        return follows

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 
 from paceline.errors import LedgerError
-from paceline.model import Step
+from paceline.model import SUBMISSION_ID, Step
 from worker.app import app
 from worker.runtime import log, runtime
 
 _KEYS = {
-    Step.SUBMIT: re.compile(r"b[0-9a-z]{9}-\d{6,15}"),
-    Step.EXPORT: re.compile(r"b[0-9a-z]{9}-\d{6,15}"),
+    Step.SUBMIT: re.compile(SUBMISSION_ID, re.ASCII),
+    Step.EXPORT: re.compile(SUBMISSION_ID, re.ASCII),
     Step.FEED: re.compile(r"[a-z0-9_-]{1,64}"),
     Step.POLL: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),
     Step.RECONCILE: re.compile(r"[a-z0-9_-]{1,64}:[^\s:]{1,200}"),

@@ -19,11 +19,16 @@ local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end
 if state == 'submitting' or state == 'uncertain' or state == 'planned' or state == 'held' then verb = verb or 'adopt' end
 if not verb or row[3] then
-  if ARGV[10] ~= '' then redis.call('HSET', KEYS[2], 'cost:' .. ARGV[4], ARGV[10]) end
+  local cost, price = 'cost:' .. ARGV[4], ARGV[10]
+  local news = price ~= '' and redis.call('HSETNX', KEYS[2], cost, price) == 1
   if ARGV[3] ~= '' then circuit_close(KEYS[14]) end
-  if redis.call('HSETNX', KEYS[2], 'duplicate:' .. ARGV[4], ARGV[1]) == 0 then return { 'duplicate', row[3] or '' } end
+  if news then redis.call('HINCRBYFLOAT', KEYS[2], 'credits_twice', price) end
+  if redis.call('HSETNX', KEYS[2], 'duplicate:' .. ARGV[4], ARGV[1]) == 0 then
+    if news then redis.call('HINCRBY', KEYS[2], 'unpriced', -1) end
+    return { 'duplicate', row[3] or '' }
+  end
   redis.call('HINCRBY', KEYS[2], 'duplicate_runs', 1)
-  if ARGV[10] ~= '' then redis.call('HINCRBYFLOAT', KEYS[2], 'credits_twice', ARGV[10]) end
+  if price == '' then redis.call('HINCRBY', KEYS[2], 'unpriced', 1) end
   note('duplicate', state, state, redis.call('HGET', KEYS[1], 'generation'), { 'run_id', ARGV[4] })
   return { 'duplicate', row[3] or '' }
 end

@@ -27,8 +27,8 @@ local function wait_for(ms)
 end
 
 -- The hard caps. What may have been started counts as started, what it may cost as spent: `perhaps` are the requests
--- that a person decided on without knowing, and those of which a rebuilt ledger has a number only. Returns why the batch
--- has to stop, and the message; or ms to wait until more is known.
+-- that were decided on, by a person or by `on_uncertain`, without knowing what came of them, and those of which a rebuilt
+-- ledger has a number only. Returns why the batch has to stop, and the message; or ms to wait until more is known.
 local function capped()
   local row = redis.call('HMGET', KEYS[2], 'choice:max_runs', 'choice:max_credits', 'runs_accepted', 'duplicate_runs',
     'n:submitting', 'n:uncertain', 'n:held', 'n:running', 'credits', 'credits_most', 'credits_twice', 'perhaps', 'unpriced')

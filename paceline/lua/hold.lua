@@ -6,4 +6,5 @@
 local from, why = fence({ 'uncertain', 'planned' })
 if not from then return { why } end
 redis.call('HSET', KEYS[1], 'reason', ARGV[3])
+if from == 'uncertain' then redis.call('HSET', KEYS[1], 'in_doubt', 1) end  -- it may have a run: see move()
 return { 'ok', move(from, 'held', now_ms(), 'hold', { 'reason', ARGV[3] }) }

@@ -81,7 +81,10 @@ local function move(from, to, score, verb, facts)
   if from == 'planned' then redis.call('ZREM', KEYS[5], id) end
   if from == 'running' then redis.call('HDEL', KEYS[9], id) end
   if from == 'submitting' then circuit_tried(KEYS[14], id) end
-  if from == 'held' and to ~= 'running' then redis.call('HINCRBY', KEYS[2], 'perhaps', 1) end  -- it may have a run
+  if to ~= 'running' and ((from == 'held' and redis.call('HDEL', KEYS[1], 'in_doubt') == 1)
+      or (from == 'uncertain' and verb == 'resubmit')) then
+    redis.call('HINCRBY', KEYS[2], 'perhaps', 1)  -- it was decided on without knowing whether it has a run
+  end
   if HOME[to] then redis.call('ZADD', KEYS[HOME[to]], score, id) end
   note(verb, from, to, generation, facts)
   return generation

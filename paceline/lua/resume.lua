@@ -10,7 +10,7 @@ if why == 'ledger_restarted' then
   -- A person says that this server's data are complete.
   redis.call('HSET', KEYS[1], 'sure', string.sub(server_facts() or '', 1, 12))
 end
-if why == 'too_many_failures' then  -- a person lets those pass: only what fails from now on counts
+if why == 'too_many_failures' and ARGV[3] == '' then  -- a person lets those pass: only what fails from now on counts
   local judged = redis.call('HMGET', KEYS[1], 'judged:failed', 'judged:succeeded')
   redis.call('HSET', KEYS[1], 'passed:failed', judged[1] or '0', 'passed:succeeded', judged[2] or '0')
 end

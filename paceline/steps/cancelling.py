@@ -8,11 +8,12 @@ their end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from paceline.batch_view import CANCELLED, BatchView
 from paceline.circuit import Standing
-from paceline.errors import Blocked, ProviderError, Throttled, Unreachable
+from paceline.errors import AnswerTooLarge, Blocked, ProviderError, Throttled, Unreachable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, State, Submission
 from paceline.records import credits_by
 from paceline.replies import DueRun, Lost, Moved
@@ -20,7 +21,7 @@ from paceline.results import PARTIAL
 from paceline.steps.asking import answered, unanswered
 from paceline.steps.context import Account, Context
 from paceline.steps.finishing import CANCELLED_BY_US, finish, keep, reported
-from paceline.steps.following import decide
+from paceline.steps.following import decide, ours
 
 AT_ONCE = 200
 """So many submissions are finished in one turn, so that other messages on the queue have theirs."""
@@ -96,13 +97,12 @@ def _end_runs(context: Context, account: Account, batch: BatchView) -> tuple[lis
         wait_s = wait_s or context.circuit.claim(account.name)
     if wait_s > 0:
         return [], wait_s
-    context.ledger.count_requests({batch.id: 1}, endpoint)
     try:
-        found = account.provider.ask(batch.agent, [item.run_id for item in items if item.run_id])
+        items, found = _ask(context, account, batch, items)
     except ProviderError as error:
-        return [], _failed(context, account, EndpointClass.LIST, standing, error)
+        return [], _failed(context, account, endpoint, standing, error)
     follows = answered(context, account, standing)
-    asked_at, refused = context.elapsed(), 0
+    asked_at, done = context.elapsed(), 0
     for item in items:
         if context.elapsed() - asked_at > STALE_S:
             return follows, 0.0
@@ -112,12 +112,28 @@ def _end_runs(context: Context, account: Account, batch: BatchView) -> tuple[lis
             return follows, _failed(context, account, EndpointClass.DELETE, standing, error)
         except ProviderError as error:
             context.log.warning("cancel.failed", extra={"submission": item.id, "error": type(error).__name__})
-            refused += 1
             continue
         follows += more
         if wait_s > 0:
             return follows, wait_s
-    return follows, REFUSED_S if refused == len(items) else 0.0
+        done += len(more)
+    return follows, 0.0 if done else REFUSED_S
+
+
+def _ask(
+    context: Context, account: Account, batch: BatchView, items: list[Submission]
+) -> tuple[list[Submission], Mapping[str, RunView]]:
+    """Ask after runs; where their answer is too large together, after one, and of that one nothing can be kept."""
+    endpoint = EndpointClass.LIST if account.provider.capabilities.asks_after_many else EndpointClass.GET
+    context.ledger.count_requests({batch.id: 1}, endpoint)
+    try:
+        return items, account.provider.ask(batch.agent, [item.run_id for item in items if item.run_id])
+    except AnswerTooLarge:
+        if len(items) > 1 and context.limiter.take(account.name, endpoint, account.rates[endpoint]) == 0:
+            return _ask(context, account, batch, items[:1])
+        if len(items) > 1:
+            raise
+        return items, {}
 
 
 def _end_run(
@@ -127,6 +143,8 @@ def _end_run(
     now_ms = context.views.now_ms()
     run_id = item.run_id or ""
     due = DueRun(item.id, run_id, item.generation, (now_ms - (item.submitted_ms or now_ms)) / 1000)
+    if view is not None and ours(context, due, view) is None:
+        return [], 0.0  # somebody else's: followed like any other, to its time limit
     if view is not None and view.outcome is not None:
         ending = decide(due, view, context.waits)  # None: it has succeeded, and not all of its results are there yet
         return (finish(context, [(due, ending)], now_ms) if ending else []), 0.0

@@ -12,7 +12,7 @@ from paceline.errors import PacelineError, ProviderError, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part, credits_by
 from paceline.replies import Lost, Moved
-from paceline.results import PARTIAL
+from paceline.results import kept_of
 from paceline.steps.context import Context
 
 
@@ -74,9 +74,8 @@ def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping
     Where neither has it any more, the submission comes back with a note that says so. Raises `ProviderError` where the
     provider can't be asked now.
     """
-    ended_by_us = item.outcome is Outcome.CANCELLED and item.reason == "cancelled"
-    kept = context.results.get(item.id + PARTIAL if ended_by_us else item.id)
-    if kept is not None and kept["run_id"] == item.run_id:  # else it is an earlier attempt's
+    kept = kept_of(context.results, item)
+    if kept is not None:
         return dict(kept["data"]), replace(item, credits_by=credits_by(kept))
     if item.run_id is None or not item.raw_status:
         return {}, item

@@ -118,10 +118,10 @@ def _settle(
     sweep_s = _sweep_s(account, due)
     closer_looks = 0
     for run in due.runs:
-        view = _ours(context, run, found.get(run.run_id))
+        view = ours(context, run, found.get(run.run_id))
         if lists and view is None and run.age_s > context.waits.not_found_grace_s and closer_looks < CLOSER_LOOKS:
             closer_looks += 1
-            view = _ours(context, run, _look_closer(context, account, agent, run))
+            view = ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
             snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s)
@@ -138,7 +138,7 @@ def _settle(
     return follows, max(max(earliest - due.now_s, least_s) - (context.elapsed() - taken_at), 0.0)
 
 
-def _ours(context: Context, run: DueRun, view: RunView | None) -> RunView | None:
+def ours(context: Context, run: DueRun, view: RunView | None) -> RunView | None:
     """Drop a run that carries somebody else's external id: its results must never be taken for ours."""
     if view is None or view.external_id in (None, external_id(run.submission)):
         return view

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paceline.halving import REASON, is_half, place
-from paceline.model import Outcome, State, Submission, batch_of, index_of
+from paceline.model import SUBMISSION_ID, Outcome, State, Submission, batch_of, index_of
 from paceline.sinks.base import Part
 from paceline.sinks.committed import is_committed
 from paceline.sinks.directory import FAILURES, RESULTS, DirectorySink
@@ -19,7 +19,7 @@ from paceline.verifying.file_side import check_planned, group_files, part_rows
 from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.streams import Group, Key, rows_of
 
-_PART = re.compile(r"(b[0-9a-z]{9}-\d{6,15})\.json")
+_PART = re.compile(rf"({SUBMISSION_ID})\.json")
 _HALF = re.compile(rb'\{"submission":"(b[0-9a-z]{9})-(\d{10,15})"')
 
 

@@ -75,7 +75,7 @@ def test_a_provider_that_is_down_is_waited_for(paceline: Paceline, sandbox: Sand
     running = paceline.start("run", "files", "--to", "out", *AGENT)
     batch = wait_for(lambda: (paceline("list", "--json").json() or [{}])[0].get("batch"), "the batch")
     sandbox.faults("status@add+get+list+other:code=503")
-    wait_for(lambda: "no answer from the provider" in paceline("status", batch).stdout, "the circuit to open")
+    wait_for(lambda: "the provider is down" in paceline("status", batch).stdout, "the circuit to open")
     sandbox.clear_faults()
     _, err = running.communicate(timeout=120)
     assert running.returncode == 0, err

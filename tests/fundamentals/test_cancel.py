@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from paceline.errors import Unavailable
+from paceline.errors import AnswerTooLarge, Unavailable
 from paceline.model import Outcome, RunView, submission_id
 from paceline.replies import DueRun, Moved
 from paceline.steps.context import Waits
@@ -196,3 +196,49 @@ def test_no_policy_sends_a_cancelled_batch_again() -> None:
     world.run()
     assert world.views.batch(batch).closed
     assert len(world.provider.arrivals) == 3
+
+
+def test_a_run_that_is_somebody_elses_is_neither_kept_nor_deleted() -> None:
+    world = World(waits=Waits(run_limit_s=500))
+    world.provider.run_s = 100_000.0
+    batch = world.plan(2)
+    world.run(20)
+    world.provider.runs["1000"].external_id = "somebody.else"
+    cancel(world, batch)
+    world.run(1000)
+    assert world.provider.deleted == ["1001"]
+    assert world.views.batch(batch).reasons == {"cancelled": 1, "timed_out": 1}
+
+
+def test_a_success_without_all_of_its_results_is_not_asked_after_without_end() -> None:
+    world = World(waits=Waits(run_limit_s=300))
+    view = world.provider._view
+    world.provider.run_s = 5.0
+    world.provider._view = lambda run: replace(view(run), partial=True)  # type: ignore[method-assign]
+    batch = world.plan(1)
+    world.run(4)
+    cancel(world, batch)
+    before = len(world.provider.reads)
+    world.run(60)
+    assert len(world.provider.reads) - before < 40
+    world.run()
+    assert world.views.batch(batch).outcomes[Outcome.SUCCEEDED] == 1
+
+
+def test_an_answer_that_is_too_large_together_is_asked_for_one_by_one() -> None:
+    world = World()
+    world.provider.run_s = 5000.0
+    ask = world.provider.ask
+
+    def large(agent: str, run_ids: Sequence[str]) -> Mapping[str, RunView]:
+        if "1000" in run_ids:
+            raise AnswerTooLarge("more than 1 bytes")
+        return ask(agent, run_ids)
+
+    batch = world.plan(6)
+    world.run(20)
+    world.provider.ask = large  # type: ignore[method-assign]
+    world.restart()
+    cancel(world, batch)
+    world.run(300)
+    assert world.views.batch(batch).outcomes[Outcome.CANCELLED] == 6

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from paceline.model import BatchSpec, Choice, ErrorNote, Outcome, PlannedFile, PlannedSubmission
+from paceline.model import BatchSpec, Choice, ErrorNote, Outcome, PlannedFile, PlannedSubmission, RunView, submission_id
 from paceline.replies import Moved, Restored
+from paceline.steps.context import Waits
 from tests.support.fake_provider import CAPABILITIES, lost_answer
 from tests.support.world import World
 
@@ -232,3 +233,42 @@ def test_a_rebuilt_ledger_knows_what_was_spent() -> None:
         world.ledger.restore(batch, PlannedSubmission(index, files), ended, manifest_bytes=index)
     row = world.redis.hmget(f"pl:b:{batch}", ["credits", "credits_most", "perhaps", "runs_accepted"])
     assert [float(value) for value in row] == [9.0, 1.5, 6.0, 6.0]
+
+
+def test_what_is_sent_again_without_asking_counts_twice() -> None:
+    world = World(waits=Waits(settle_s=5))
+    world.provider.capabilities = replace(CAPABILITIES, finds_many=0, asks_after_many=0)
+    world.restart()
+    account = replace(world.context.accounts["fake"], resubmits=True)
+    world.context = replace(world.context, accounts={"fake": account})
+    world.runner.context = world.context
+    lost = [True]
+    world.provider.after_accept = lambda request: lost_answer(request) if lost and lost.pop() else None
+    batch = world.plan(5, choices={Choice.MAX_RUNS: "2"})
+    world.run(600)
+    assert len(world.provider.runs) == 2
+    assert paused(world, batch) == "max_runs"
+
+
+def test_what_is_held_for_a_file_has_no_run_that_nobody_knows() -> None:
+    world = World()
+    batch = world.plan(1, choices={Choice.MAX_RUNS: "9"})
+    item = next(world.views.submissions(batch))
+    world.ledger.hold(item.id, item.generation, reason="file_changed")
+    held = world.views.submission(item.id)
+    error = ErrorNote("request", "submit", "given up by hand")
+    world.ledger.give_up(item.id, held.generation, reason="given_up", error=error)
+    assert world.redis.hget(f"pl:b:{batch}", "perhaps") is None
+
+
+def test_a_duplicate_without_a_price_counts_until_it_has_one() -> None:
+    world = World()
+    batch = world.plan(1)
+    world.run()
+    item = submission_id(batch, 1)
+    extra = RunView("9999", None, "running", None)
+    world.ledger.accepted(item, extra, attempt=None, first_poll_s=0.0)
+    assert world.redis.hmget(f"pl:b:{batch}", ["unpriced", "credits_twice"]) == [b"1", None]
+    for _ in range(2):
+        world.ledger.accepted(item, replace(extra, credits=4.0), attempt=None, first_poll_s=0.0)
+    assert world.redis.hmget(f"pl:b:{batch}", ["unpriced", "credits_twice"]) == [b"0", b"4"]
