@@ -107,6 +107,10 @@ def test_a_lost_answer_is_never_repeated_until_a_person_says_so(
     # Which of the runs is whose, a person finds out by their files: the provider has no id of ours.
     names = {entry["run_id"]: entry["files"][0]["name"] for entry in sandbox.log(request_class="add")}
     (run_id,) = [one for one in lost if names[one] == Path(shown[held[0]]["files"][0]["path"]).name]
+    anothers = paceline("resolve", held[0], "--run-id", known[0])
+    assert (anothers.code, "is the one of submission" in anothers.stderr) == (2, True), anothers.stderr
+    nobodys = paceline("resolve", held[0], "--run-id", "12345678-1234-4123-8123-123456789abc")
+    assert (nobodys.code, "has no run" in nobodys.stderr) == (2, True), nobodys.stderr
     assert paceline("resolve", held[0], "--run-id", run_id).code == 0
     assert paceline("resolve", held[1], "--resubmit").code == 0
 
@@ -118,3 +122,16 @@ def test_a_lost_answer_is_never_repeated_until_a_person_says_so(
         (found,) = record["data"]["json"]["inventory"]
         assert found["sha256"] == digest(tmp_path / "files" / record["files"][0])
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["duplicate_runs"] == 0
+
+
+def test_an_account_may_decide_beforehand_to_send_again_and_is_told_what_that_costs(
+    sandbox: Sandbox, paceline: Paceline, tmp_path: Path
+) -> None:
+    make_files(tmp_path / "files", 2)
+    sandbox.faults("accept_then_drop@add:count=1")
+    paceline.environment["PACELINE_ACCOUNTS__KINDO__ON_UNCERTAIN"] = "resubmit"
+    done = paceline("run", "files", "--agent", f"kindo:{INVENTORY}", "--to", "out", "--files-per-run", "1")
+    assert done.code == 0, done.stdout + done.stderr
+    assert "paid" in done.stderr.splitlines()[0]
+    stats = sandbox.stats()["kindo"]
+    assert (stats["accepted"], stats["unique"], len(stats["duplicates"])) == (3, 2, 1)
