@@ -25,7 +25,7 @@ demo: .venv/.demo
 	@$(BIN)/python -m cli.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove
