@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from paceline.circuit import Standing
 from paceline.errors import AnswerTooLarge, ProviderError, Unavailable, Unreachable
-from paceline.model import Follow
+from paceline.model import EndpointClass, Follow
 from paceline.steps.context import Account, Context
+
+
+def may_ask(context: Context, account: Account, endpoint: EndpointClass) -> tuple[Standing, float]:
+    """Take what a question needs: a closed circuit, or its one question, and a permit.
+
+    Returns how the circuit stands, for `answered` and `unanswered`, and the seconds to wait: 0 if it may be asked now.
+    """
+    standing = context.circuit.look(account.name)
+    wait_s = standing.wait_s or context.limiter.take(account.name, endpoint, account.rates[endpoint])
+    if standing.open:
+        wait_s = wait_s or context.circuit.claim(account.name)
+    return standing, wait_s
 
 
 def answered(context: Context, account: Account, standing: Standing) -> list[Follow]:

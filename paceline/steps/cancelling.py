@@ -18,7 +18,7 @@ from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, RunView, S
 from paceline.records import credits_by
 from paceline.replies import DueRun, Lost, Moved
 from paceline.results import PARTIAL
-from paceline.steps.asking import answered, unanswered
+from paceline.steps.asking import answered, may_ask, unanswered
 from paceline.steps.context import Account, Context
 from paceline.steps.finishing import CANCELLED_BY_US, finish, keep, reported
 from paceline.steps.following import decide, ours
@@ -91,10 +91,7 @@ def _end_runs(context: Context, account: Account, batch: BatchView) -> tuple[lis
     items = [item for item in [*every[start:], *every[:start]] if item.state is State.RUNNING and item.run_id][:most]
     if not items:
         return [], LOOK_S
-    standing = context.circuit.look(account.name)
-    wait_s = standing.wait_s or context.limiter.take(account.name, endpoint, account.rates[endpoint])
-    if standing.open:
-        wait_s = wait_s or context.circuit.claim(account.name)
+    standing, wait_s = may_ask(context, account, endpoint)
     if wait_s > 0:
         return [], wait_s
     try:

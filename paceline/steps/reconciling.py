@@ -14,7 +14,7 @@ from paceline.delays import reconcile_times_s
 from paceline.errors import ProviderError, Throttled
 from paceline.model import EndpointClass, Follow, RunView, State, Submission, batch_of, external_id, split_agent_key
 from paceline.replies import Duplicate, Moved
-from paceline.steps.asking import answered, unanswered
+from paceline.steps.asking import answered, may_ask, unanswered
 from paceline.steps.context import Account, Context
 from paceline.steps.verdicts import remembered
 
@@ -46,12 +46,7 @@ def reconcile(context: Context, key: str) -> tuple[list[Follow], float | None]:
     if items and most == 0:
         follows += _unasked(context, account, items)
     elif items:
-        standing = context.circuit.look(account_name)
-        if standing.wait_s > 0:
-            return follows, standing.wait_s
-        wait_s = context.limiter.take(account_name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
-        if standing.open:
-            wait_s = wait_s or context.circuit.claim(account_name)
+        standing, wait_s = may_ask(context, account, EndpointClass.LIST)
         if wait_s > 0:
             return follows, wait_s
         found, wait = _look(context, account, agent, items, standing)

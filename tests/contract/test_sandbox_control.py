@@ -7,7 +7,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,26 +16,6 @@ from tests.support.sandbox import Sandbox, SandboxError
 
 RUNS = "/api/v1/client/agents/1/runs"
 FILES = {"files": ("a.txt", b"words")}
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(started: Sandbox) -> Sandbox:
-    started.reset()
-    started.run_seconds("0")
-    return started
-
-
-@pytest.fixture(scope="module")
-def http(started: Sandbox) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {started.key}"}
-    with httpx.Client(base_url=started.url, headers=headers, trust_env=False, timeout=30) as client:
-        yield client
 
 
 def test_the_log_tells_what_was_uploaded(sandbox: Sandbox, http: httpx.Client) -> None:

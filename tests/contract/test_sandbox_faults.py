@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -17,26 +16,6 @@ from tests.support.sandbox import Sandbox, SandboxError
 RUNS = "/api/v1/client/agents/1/runs"
 FILES = {"files": ("a.txt", b"words")}
 BIG = {"files": ("big.bin", bytes(8_000_000))}
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(started: Sandbox) -> Sandbox:
-    started.reset()
-    started.run_seconds("0")
-    return started
-
-
-@pytest.fixture(scope="module")
-def http(started: Sandbox) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {started.key}"}
-    with httpx.Client(base_url=started.url, headers=headers, trust_env=False, timeout=30) as client:
-        yield client
 
 
 def accepted(sandbox: Sandbox) -> int:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -36,26 +35,6 @@ from tests.support.sandbox import Sandbox
 
 UNKNOWN = "99999999-9999-4999-8999-999999999999"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(started: Sandbox) -> Sandbox:
-    started.reset()
-    started.run_seconds("0")
-    return started
-
-
-@pytest.fixture(scope="module")
-def http(started: Sandbox) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {started.key}"}
-    with httpx.Client(base_url=started.url, headers=headers, trust_env=False, timeout=30) as client:
-        yield client
 
 
 # The trigger

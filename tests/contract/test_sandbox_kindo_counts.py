@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -22,26 +21,6 @@ from tests.support.kindo_calls import (
     triggered,
 )
 from tests.support.sandbox import Sandbox
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(started: Sandbox) -> Sandbox:
-    started.reset()
-    started.run_seconds("0")
-    return started
-
-
-@pytest.fixture(scope="module")
-def http(started: Sandbox) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {started.key}"}
-    with httpx.Client(base_url=started.url, headers=headers, trust_env=False, timeout=30) as client:
-        yield client
 
 
 def test_the_log_tells_what_a_trigger_brought_and_which_run_was_asked_for(sandbox: Sandbox, http: httpx.Client) -> None:
