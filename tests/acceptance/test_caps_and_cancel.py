@@ -79,6 +79,7 @@ def test_a_provider_that_is_down_is_waited_for(paceline: Paceline, sandbox: Sand
     sandbox.clear_faults()
     _, err = running.communicate(timeout=120)
     assert running.returncode == 0, err
+    assert "the provider is down" in err, "run itself says what it waits for"
     accepted = ids(sandbox, batch)
     assert len(accepted) == len(set(accepted)) == 30
 

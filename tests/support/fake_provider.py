@@ -9,6 +9,7 @@ from datetime import datetime
 from paceline.errors import Ambiguous, ProviderError
 from paceline.model import EndpointClass, Outcome, Rate, RunView, SizeLimits
 from paceline.providers.base import Accepted, AgentInfo, Capabilities, SubmitRequest, Usage
+from paceline.providers.kolena_kind import CAPABILITIES as KOLENA
 from tests.support.seam import Seam
 
 RATES = {
@@ -20,16 +21,7 @@ RATES = {
 }
 
 
-CAPABILITIES = Capabilities(
-    uploads_files=True,
-    asks_after_many=300,
-    finds_many=100,
-    cancels=True,
-    waits_s=120,
-    due_dates=False,
-    partial_results=True,
-    reports_credits=True,
-)
+CAPABILITIES = replace(KOLENA, due_dates=False)
 SIZES = SizeLimits(300, 250_000_000)
 
 
