@@ -3,13 +3,14 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-LOCKS := requirements/demo.txt requirements/dev.txt
+LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt
 
-.PHONY: help setup demo test prove soak mutants check fix bench docs lock clean
+.PHONY: help setup demo test test-sinks prove soak mutants check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
+	@echo 'make test-sinks  object stores, PostgreSQL and Parquet, against real servers that come as packages'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
@@ -26,6 +27,9 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests
+
+test-sinks: .venv/.sinks
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove
@@ -58,6 +62,9 @@ lock:
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/demo.txt
 	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --extra dev-sinks --universal \
+		--python-version 3.11 --constraint requirements/dev.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/sinks.txt
 
 clean:
 	rm -rf .venv .bootstrap .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -79,4 +86,9 @@ clean:
 	@echo 'Installing the dependencies, with those for tests …'
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv/.sinks: .venv/.dev requirements/sinks.txt
+	@echo 'Installing what the tests of object stores and databases need …'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/sinks.txt
 	@touch $@

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cli.asked import Asked, choices_of, inputs_of
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
+from paceline.sinks.places import canonical, folders, local_path, private_paths
 
 if TYPE_CHECKING:
     from config.accounts import Account
@@ -52,12 +53,10 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         raise UsageError(
             f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
         )
-    if "" in asked.to:
-        raise UsageError("--to is empty: name a folder")
-    outputs = tuple(str(Path(to).expanduser().absolute()) if "://" not in to else to for to in asked.to)
-    for folder in outputs:
-        if folder == source.location:
-            raise UsageError(f"--to {folder!r} is the source itself: results would become part of the file set")
+    outputs = tuple(map(canonical, asked.to))
+    for place in outputs:
+        if local_path(place) == source.location:
+            raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
     spec = BatchSpec(
         source=source.location,
         account=account.name,
@@ -72,8 +71,9 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         choices=choices_of(asked, account),
     )
     kept = str(settings.home / "batches" / spec.batch_id())
-    manifest = str(Path(outputs[0] if outputs else kept) / "manifest.jsonl")
-    return Target(settings, account, source, spec, sizes, manifest, (*outputs, str(settings.home)))
+    manifest = str(Path(next(iter(folders(outputs)), kept)) / "manifest.jsonl")
+    written = [path for place in outputs for path in private_paths(place)]
+    return Target(settings, account, source, spec, sizes, manifest, (*written, str(settings.home)))
 
 
 def excluded(target: Target, services: Services) -> tuple[str, ...]:
@@ -85,9 +85,10 @@ def excluded(target: Target, services: Services) -> tuple[str, ...]:
 
     root, views = Path(target.source.location), services.views
     batches = [views.find_batch(batch_id) for batch_id in views.batch_ids()]
-    outputs = {folder for batch in batches if batch is not None for folder in batch.to}
-    outputs |= {folder for gone in all_forgotten(services.redis) for folder in gone.to}
-    return (*target.exclude, *sorted(folder for folder in outputs if root in Path(folder).parents))
+    places = {place for batch in batches if batch is not None for place in batch.to}
+    places |= {place for gone in all_forgotten(services.redis) for place in gone.to}
+    outputs = {path for place in places for path in private_paths(place)}
+    return (*target.exclude, *sorted(path for path in outputs if root in Path(path).parents))
 
 
 def parse_agent(settings: Settings, text: str) -> tuple[Account, str]:

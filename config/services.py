@@ -24,7 +24,7 @@ from paceline.providers.base import Provider
 from paceline.providers.kinds import Opening, open_adapter
 from paceline.results import Results
 from paceline.scripts import Scripts
-from paceline.sinks.registry import open_sink
+from paceline.sinks.registry import shared_sink
 from paceline.spool import FileSpool
 from paceline.steps.context import Account, Context, Waits
 from paceline.views import Views
@@ -146,7 +146,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
         results=results,
         accounts=accounts,
         source=reach_source,
-        sink=open_sink,
+        sink=shared_sink,
         spool=FileSpool(str(settings.home / "spool")),
         waits=waits(settings),
         worker=worker_name(),

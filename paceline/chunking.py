@@ -69,7 +69,7 @@ def chunk(
         if isinstance(entry, SkippedFile):
             yield entry
         elif reason := draft.refusal(entry):
-            yield SkippedFile(entry.path, reason, entry.size_bytes, entry.mtime_ns)
+            yield SkippedFile(entry.path, reason, entry.size_bytes, entry.mtime_ns, entry.group, entry.metadata)
         else:
             if not draft.take(entry):
                 yield draft.cut(index)
@@ -146,7 +146,7 @@ class _Draft:
     def _add(self, file: SourceFile, name: str, size_bytes: int) -> None:
         self._keys.add(name_key(name))
         self._size_bytes = size_bytes
-        self.files.append(PlannedFile(file.path, file.size_bytes, file.mtime_ns, name))
+        self.files.append(PlannedFile(file.path, file.size_bytes, file.mtime_ns, name, file.group, file.metadata))
         self.full = len(self.files) == self._most_files
 
     def cut(self, index: int) -> PlannedSubmission:

@@ -77,6 +77,14 @@ def replace_atomically(path: str, chunks: Iterable[bytes]) -> None:
         sync_dir(str(Path(path).absolute().parent))
 
 
+def try_writing(folder: str) -> None:
+    """Write a little into a folder and take it away again. Raises `SinkError`."""
+    with writing(folder), Aside(str(Path(folder, "trial"))) as trial:
+        trial.write(b"0" * 4096)
+        trial.seal()
+    remove_leftovers(folder)
+
+
 def remove_durably(path: str) -> None:
     """Remove a file if it is there, durably. Raises `SinkError`."""
     with writing(path):

@@ -1,8 +1,9 @@
 """Keep a batch's files on record, one line per file, in order and unchanging.
 
 `{"path","size_bytes","mtime_ns","submission","name","reason"}`: a planned file has a submission and an upload name, a
-skipped one a reason. The lines of one submission stand together. The ledger registers how many bytes of the file count;
-what stands behind them, left by a crash, is cut off when planning goes on.
+skipped one a reason; where a file has a group or metadata, `"group"` and `"metadata"` (an object) follow. The lines of
+one submission stand together. The ledger registers how many bytes of the file count; what stands behind them, left by
+a crash, is cut off when planning goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import BinaryIO, Self
 from paceline import jsonl
 from paceline.durable import open_private, writing
 from paceline.errors import SinkError
-from paceline.model import PlannedFile, PlannedSubmission, SkippedFile, SkipReason, batch_of, submission_id
+from paceline.model import Metadata, PlannedFile, PlannedSubmission, SkippedFile, SkipReason, batch_of, submission_id
 
 _BLOCK_BYTES = 1 << 16
 
@@ -37,6 +38,21 @@ class ManifestRow:
     submission: str | None
     name: str | None
     reason: SkipReason | None
+    group: str = ""
+    metadata: Metadata = ()
+
+    @property
+    def skipped(self) -> SkippedFile:
+        """Return the row of a skipped file as that file."""
+        reason = self.reason or SkipReason.UNREADABLE
+        return SkippedFile(self.path, reason, self.size_bytes, self.mtime_ns, self.group, self.metadata)
+
+    @property
+    def planned(self) -> PlannedFile:
+        """Return the row of a planned file as that file."""
+        return PlannedFile(
+            self.path, self.size_bytes or 0, self.mtime_ns or 0, self.name or "", self.group, self.metadata
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +172,7 @@ def read_manifest(path: str, *, start: int = 0, stop: int | None = None) -> Iter
 
 def planned_files(path: str, extent: Extent) -> tuple[PlannedFile, ...]:
     """Read the files of one submission from where `ManifestWriter.write` said it put them."""
-    return tuple(
-        PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or "")
-        for row in read_manifest(path, start=extent.start, stop=extent.stop)
-    )
+    return tuple(row.planned for row in read_manifest(path, start=extent.start, stop=extent.stop))
 
 
 def last_path(path: str, offset: int) -> str | None:
@@ -193,6 +206,8 @@ def parse_row(line: bytes) -> ManifestRow:
         row["submission"],
         row["name"],
         None if reason is None else SkipReason(reason),
+        row.get("group", ""),
+        tuple(row.get("metadata", {}).items()),
     )
 
 
@@ -208,7 +223,7 @@ def _format(submission: PlannedSubmission, name: str, quote: Callable[[str], str
     return "".join(
         [
             f'{{"path":{quote(file.path)},"size_bytes":{file.size_bytes},"mtime_ns":{file.mtime_ns},'
-            f'"submission":"{name}","name":{quote(file.upload_name)},"reason":null}}\n'
+            f'"submission":"{name}","name":{quote(file.upload_name)},"reason":null{_extras(file)}}}\n'
             for file in submission.files
         ]
     )
@@ -216,7 +231,14 @@ def _format(submission: PlannedSubmission, name: str, quote: Callable[[str], str
 
 def _skipped_line(file: SkippedFile) -> bytes:
     row = {"path": file.path, "size_bytes": file.size_bytes, "mtime_ns": file.mtime_ns}
-    return jsonl.encode(row | {"submission": None, "name": None, "reason": file.reason}) + b"\n"
+    row |= {"submission": None, "name": None, "reason": file.reason}
+    return jsonl.encode(row)[:-1] + _extras(file).encode() + b"}\n"
+
+
+def _extras(file: PlannedFile | SkippedFile) -> str:
+    if not file.group and not file.metadata:
+        return ""
+    return "," + jsonl.encode({"group": file.group, "metadata": dict(file.metadata)}).decode()[1:-1]
 
 
 def _lines_backwards(stream: BinaryIO, offset: int) -> Iterator[bytes]:

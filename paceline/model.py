@@ -68,13 +68,24 @@ class SkipReason(StrEnum):
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
 
 
+Metadata = tuple[tuple[str, Any], ...]
+"""What a list says of a file, by name and in the list's order: JSON scalars. It travels into the records untouched."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One input by reference. `path` is relative to the source root, with `/` between parts."""
+    """One input by reference. `path` is relative to the source root, with `/` between parts.
+
+    `group` names what must be answered together with it, empty where nothing was said; of two files the one with the
+    higher `priority` is sent first.
+    """
 
     path: str
     size_bytes: int
     mtime_ns: int
+    group: str = ""
+    metadata: Metadata = ()
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,8 @@ class SkippedFile:
     reason: SkipReason
     size_bytes: int | None = None
     mtime_ns: int | None = None
+    group: str = ""
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ class PlannedFile:
     size_bytes: int
     mtime_ns: int
     upload_name: str
+    group: str = ""
+    metadata: Metadata = ()
 
 
 @dataclass(frozen=True, slots=True)

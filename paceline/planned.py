@@ -85,7 +85,7 @@ class PlanReader:
                 if not files:
                     index, name, start, skipped = index + 1, row.submission, self.offset - len(line), self.skipped
                     self._check(index, name, number)
-                files.append(PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or ""))
+                files.append(row.planned)
                 end = self.offset
         if files:
             yield self._planned(index, name, files, (gap_at, start, end), skipped)

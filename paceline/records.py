@@ -8,8 +8,8 @@ from typing import Any
 from paceline import halving
 from paceline.model import Outcome, PlannedFile, Submission
 from paceline.replies import Restored
-from paceline.sinks.base import Part
-from paceline.times import iso, iso_from_ns, ms_of
+from paceline.sinks.base import Part, file_record
+from paceline.times import iso, ms_of
 from paceline.views import BatchView
 
 
@@ -37,7 +37,14 @@ def build_record(
         "usage": _usage(submission, data),
         "data": dict(data),
         "raw_status": submission.raw_status,
+        **_group(files),
     }
+
+
+def _group(files: Sequence[PlannedFile]) -> dict[str, str]:
+    """Return the group whose files a submission has; nothing where it has several, or none."""
+    names = {file.group for file in files}
+    return {"group": name} if len(names) == 1 and (name := names.pop()) else {}
 
 
 def _usage(submission: Submission, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -96,15 +103,7 @@ def build_part(
     outcome = submission.outcome or Outcome.FAILED
     hashes: Sequence[str | None] = [digest.hex() for digest in digests] or [None] * len(files)
     rows = [
-        {
-            "path": file.path,
-            "size_bytes": file.size_bytes,
-            "mtime": iso_from_ns(file.mtime_ns),
-            "sha256": sha256,
-            "submission": submission.id,
-            "outcome": outcome.value,
-            "reason": submission.reason,
-        }
+        file_record(file, outcome, submission.reason, submission.id, sha256)
         for file, sha256 in zip(files, hashes, strict=True)
         if submission.reason != halving.REASON  # their records are with the halves that they end in
     ]

@@ -95,6 +95,7 @@ def reexport(
                 still_open=lambda: _is_same(views.find_batch(batch.id), batch),
             )
             for sink in sinks:
+                sink.take_manifest(batch.id, manifest)
                 sink.commit(closing)
             found.complete = closing.still_open()
     return found

@@ -17,6 +17,7 @@ from paceline.manifest import ManifestWriter
 from paceline.model import BatchSpec, Choice, Follow, PlannedSubmission, SizeLimits, SkippedFile
 from paceline.providers.base import Weights
 from paceline.replies import Moved
+from paceline.sinks.registry import open_sink
 from paceline.views import BatchView, Views
 from producers.planning import plan_entries, resume_from
 from producers.sources import Source
@@ -79,6 +80,8 @@ def enqueue(
                 send(plan.register())
                 return False
         follows = plan.register()
+        for place in batch.to:
+            open_sink(place).take_manifest(batch.id, batch.manifest)
         follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
         send([*follows, *([follow] if follow else [])])
         # Not before: what the ledger takes for listed never changes, the manifest's end until then may.

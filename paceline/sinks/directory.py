@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from paceline import jsonl
 from paceline.durable import (
@@ -30,15 +30,15 @@ from paceline.durable import (
     remove_leftovers,
     replace_atomically,
     sync_dir,
+    try_writing,
     writing,
 )
-from paceline.errors import SinkBusy, SinkError
+from paceline.errors import SinkBusy, SinkError, UsageError
 from paceline.halving import halves_of
 from paceline.manifest import ManifestRow, parse_row
 from paceline.model import Outcome, batch_of, index_of, submission_id
-from paceline.sinks.base import FILE_FIELDS, Closing, Part
+from paceline.sinks.base import Closing, Part, skipped_record
 from paceline.sinks.parts import OpenPart, encode_part, open_part
-from paceline.times import iso_from_ns
 
 SUCCESS = "_SUCCESS"
 RESULTS, FILES, FAILURES = "results.jsonl", "files.jsonl", "failures.jsonl"
@@ -57,6 +57,37 @@ class DirectorySink:
         """Put `parts/<submission>.json` in place; the same part gives the same bytes."""
         make_private_dir(str(self.parts))
         replace_atomically(self.part_path(part.submission), encode_part(part))
+
+    def check(self, batch: str | None) -> None:
+        """Make the folder and try to write there; raises `UsageError`."""
+        folder = str(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"output {folder!r} is a file: name a folder, which is made if it is missing")
+        try:
+            make_private_dir(folder)
+            try_writing(folder)
+        except SinkError as error:
+            raise UsageError(f"output {folder!r}: {error}") from error
+        other = self._holder()
+        if batch is not None and other not in (None, batch):
+            raise UsageError(
+                f"output {folder!r} holds the results of batch {other}: choose another --to, or move them away"
+            )
+
+    def take_manifest(self, batch: str, manifest: str) -> None:
+        """Do nothing: the commit reads the manifest from the disk that all of this batch's machines share."""
+
+    def _holder(self) -> str | None:
+        """Tell the batch whose results the folder holds, complete or not."""
+        try:
+            return (self.path / SUCCESS).read_text("utf-8").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            pass
+        try:
+            with os.scandir(self.parts) as entries:
+                return next((batch_of(Path(entry).stem) for entry in entries if entry.name.endswith(".json")), None)
+        except FileNotFoundError:
+            return None
 
     def commit(self, closing: Closing) -> None:
         """Make the final files from manifest and parts, and put them in place together.
@@ -150,10 +181,7 @@ def _copy_part(part: OpenPart, lines: Iterator[bytes], finals: Mapping[str, Asid
 
 
 def _skipped_line(row: ManifestRow) -> bytes:
-    record: dict[str, Any] = dict.fromkeys(FILE_FIELDS)
-    record |= {"path": row.path, "size_bytes": row.size_bytes, "outcome": Outcome.SKIPPED, "reason": row.reason}
-    record["mtime"] = None if row.mtime_ns is None else iso_from_ns(row.mtime_ns)
-    return jsonl.encode(record) + b"\n"
+    return jsonl.encode(skipped_record(row)) + b"\n"
 
 
 def _open_manifest(path: str) -> BinaryIO:

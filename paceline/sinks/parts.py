@@ -15,7 +15,7 @@ memory at a time, and a hundred megabytes of results are never parsed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from paceline import jsonl
 from paceline.errors import SinkError
 from paceline.halving import REASON
 from paceline.model import FORMAT_VERSION
-from paceline.sinks.base import FILE_FIELDS, Part
+from paceline.sinks.base import EXTRA_FILE_FIELDS, FILE_FIELDS, Part
 
 _FILES = b',"files":[\n'
 _END = b"]}\n"
@@ -41,8 +41,12 @@ def encode_part(part: Part) -> Iterator[bytes]:
     yield b"\n" + _FILES
     last = len(part.files) - 1
     for number, file in enumerate(part.files):
-        yield jsonl.encode({key: file[key] for key in FILE_FIELDS}) + (b"\n" if number == last else b",\n")
+        yield jsonl.encode(_ordered(file)) + (b"\n" if number == last else b",\n")
     yield _END
+
+
+def _ordered(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: file[key] for key in FILE_FIELDS} | {key: file[key] for key in EXTRA_FILE_FIELDS if key in file}
 
 
 def decode_part(content: bytes) -> Part:

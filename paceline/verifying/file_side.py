@@ -112,7 +112,7 @@ def _planned(manifest: str, stop: int | None, batch: str, halves: Collection[int
     rows = (row for _, row in manifest_rows(manifest, stop) if row.submission and batch_of(row.submission) == batch)
     for submission, group in groupby(rows, key=lambda row: str(row.submission)):
         index = index_of(submission)
-        files = [PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or "") for row in group]
+        files = [row.planned for row in group]
         for leaf, part in unfold(index, files, halves):
             if halves_of(leaf)[0] in halves:
                 continue

@@ -81,7 +81,7 @@ def groups(path: str, batch: str, stop: int | None, findings: Findings) -> Itera
         if key <= last_planned:
             findings.differs(Kind.MANIFEST_ORDER, submission=name, path=row.path, found=f"line {number}")
         last_planned = max(key, last_planned)
-        files.append(PlannedFile(row.path, row.size_bytes or 0, row.mtime_ns or 0, row.name or ""))
+        files.append(row.planned)
     if files:
         yield Group(last_index, name, tuple(files))
 
