@@ -20,7 +20,7 @@ from pathlib import Path
 
 from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits
-from producers.planning import Tally, plan_entries
+from producers.planning import Cut, Tally, plan_entries
 from producers.sources import resolve_source
 
 FILES_PER_FOLDER = 1000
@@ -57,7 +57,7 @@ def plan(root: str) -> int:
     """Walk, chunk and write the manifest."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder, ManifestWriter(f"{folder}/manifest.jsonl", "b123456789") as manifest:
-        for entry in plan_entries(resolve_source(root), KOLENA, 300):
+        for entry in plan_entries(resolve_source(root), Cut(KOLENA, 300)):
             tally.add(entry)
             manifest.write(entry)
             if isinstance(entry, PlannedSubmission) and entry.index % 50 == 0:

@@ -149,7 +149,7 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
-    from producers.planning import Tally, plan_entries
+    from producers.planning import Cut, Tally, plan_entries
     from producers.weighing import FileScale
 
     if in_home:
@@ -159,10 +159,10 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     show = _Counter()
     weights = target.weights({})
     scale = FileScale(weights, target.spec.inputs, target.source.location) if weights else None
-    files_per_run = target.spec.files_per_run
+    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping)
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
-            for entry in plan_entries(target.source, target.limits, files_per_run, target.exclude, scale=scale):
+            for entry in plan_entries(target.source, cut, target.exclude):
                 writer.write(entry)
                 tally.add(entry)
                 show.at(tally, entry)

@@ -81,10 +81,9 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
     from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
-    from producers.sources import walk
 
     if batch is None:
-        if next(iter(walk(target.source.location, exclude=excluded(target, services))), None) is None:
+        if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
         for folder in target.spec.to:
             refuse_lost_ledger(folder, target, services)

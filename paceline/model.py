@@ -66,6 +66,12 @@ class SkipReason(StrEnum):
     UNREADABLE = "unreadable"  # a file or a folder that can't be read, or a symlink that leads nowhere
     NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
+    MISSING = "missing"  # named in a list, and not there
+    NO_GROUP = "no_group"  # `--group-by` finds no group for it
+    GROUP_TOO_LARGE = "group_too_large"  # its group is more than one submission may hold
+    GROUP_INCOMPLETE = "group_incomplete"  # a file of its group can't be sent, so the group isn't
+    UNCHANGED = "unchanged"  # succeeded before with this agent and options, and hasn't changed since
+    SAME_CONTENT = "same_content"  # its bytes succeeded before with this agent and options, under whatever name
 
 
 Metadata = tuple[tuple[str, Any], ...]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from paceline.errors import FileProblem, SourceUnreachable
-from paceline.files import SourceRoot
 from paceline.halving import halves_of, root_of, unfold
 from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of, submission_id
+from paceline.roots import Root
 from paceline.sinks.base import Part
 from paceline.sinks.directory import FILES
 from paceline.times import iso_from_ns
@@ -34,7 +34,7 @@ def check_files(
     batch: str,
     of: Callable[[str], Submission | None],
     findings: Findings,
-    root: SourceRoot | None = None,
+    root: Root | None = None,
     halves: Collection[int] = (),
 ) -> None:
     """Hold a committed `files.jsonl` against the manifest, planned files first, then the skipped ones.
@@ -67,7 +67,7 @@ def check_planned(
     recorded: Iterable[tuple[Key, Row]],
     of: Callable[[str], Submission | None],
     findings: Findings,
-    root: SourceRoot | None = None,
+    root: Root | None = None,
 ) -> None:
     """Hold the records of files that are in submissions against what was planned; both sorted by index and path.
 
@@ -160,7 +160,7 @@ def _compare(facts: Row, found: Row, findings: Findings) -> None:
         )
 
 
-def _check_digest(root: SourceRoot, name: str, file: PlannedFile, digest: str, findings: Findings) -> None:
+def _check_digest(root: Root, name: str, file: PlannedFile, digest: str, findings: Findings) -> None:
     hasher = hashlib.sha256()
     try:
         with root.open(file) as stream:

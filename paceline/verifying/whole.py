@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paceline.files import SourceRoot
 from paceline.halving import complete, is_half, place
 from paceline.model import Outcome, State, Submission, external_id, index_of, submission_id
+from paceline.roots import Root
 from paceline.sinks.directory import RESULTS
 from paceline.verifying.file_side import check_files
 from paceline.verifying.findings import Findings, Kind
@@ -45,7 +45,7 @@ class Subject:
     find: Find | None
     step: int
     settle_s: float
-    root: SourceRoot | None = None
+    root: Root | None = None
 
 
 @dataclass(frozen=True, slots=True)
