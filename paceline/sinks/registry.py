@@ -7,7 +7,7 @@ from functools import lru_cache
 from paceline.errors import UsageError
 from paceline.sinks.base import Sink
 from paceline.sinks.directory import DirectorySink
-from paceline.sinks.places import PlaceKind, kind_of
+from paceline.sinks.places import PlaceKind, kind_of, sqlite_path
 
 
 def open_sink(url: str) -> Sink:
@@ -20,6 +20,10 @@ def open_sink(url: str) -> Sink:
     match kind_of(url):
         case PlaceKind.FOLDER:
             return DirectorySink(url)
+        case PlaceKind.SQLITE:
+            from paceline.sinks.sqlite import SqliteSink
+
+            return SqliteSink(sqlite_path(url))
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 
