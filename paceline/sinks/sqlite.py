@@ -111,6 +111,9 @@ class SqliteSink:
     def _make_file(self) -> None:
         with _making:
             if self.path.exists():
+                # SQLite would open it for reading, and leave files beside it that nobody may write later.
+                if not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                    raise SinkError(_not_allowed(self.path))
                 return
             make_private_dir(str(self.path.parent))
             with writing(str(self.path)):
@@ -127,8 +130,8 @@ class SqliteSink:
         known = [sql.MARKER, *(table.name for table in sql.EVERY)]
         marks = ", ".join("?" * len(known))
         query = (
-            "SELECT lower(m.name), c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c"
-            f" WHERE m.type IN ('table', 'view') AND lower(m.name) IN ({marks})"  # noqa: S608  # marks alone
+            "SELECT lower(m.name), c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c"  # noqa: S608
+            f" WHERE m.type IN ('table', 'view') AND lower(m.name) IN ({marks})"
         )
         present: dict[str, set[str]] = {}
         for table, column in database.execute(query, known):
@@ -195,13 +198,17 @@ def _explain(path: Path, error: sqlite3.Error, busy_s: float) -> str:
     if code == sqlite3.SQLITE_FULL:
         return f"no room to write {shown}: free some space there, then run the same command again"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
-        return f"not allowed to write {shown}: make file and folder writable for this user, or choose another --to"
+        return _not_allowed(path)
     if code == sqlite3.SQLITE_NOTADB:
         return f"{shown} is no SQLite database: choose another --to, or move that file away"
     if code == sqlite3.SQLITE_CORRUPT:
         return f"{shown} is damaged: move it away and write it again with paceline export"
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return f"can't write {shown} ({name}): is it on a disk of this machine, and is that in order?"
+
+
+def _not_allowed(path: Path) -> str:
+    return f"not allowed to write {_shown(path)}: make file and folder writable for this user, or choose another --to"
 
 
 def _shown(path: Path) -> str:
