@@ -48,6 +48,7 @@ _SCHEMES = {
     "https": PlaceKind.WEBHOOK,
     "http": PlaceKind.WEBHOOK,
 }
+_PASSWORDS = ("password", "sslpassword")
 _FILES = frozenset(_SUFFIXES.values())
 
 
@@ -78,7 +79,7 @@ def canonical(text: str) -> str:
     if kind is PlaceKind.SQLITE:
         return _sqlite(text, rest)
     parts = urlsplit(f"{scheme}://{rest}")
-    if parts.password is not None or any(name == "password" for name, _ in parse_qsl(parts.query)):
+    if parts.password is not None or any(name in _PASSWORDS for name, _ in parse_qsl(parts.query)):
         remedy = "export PGPASSWORD or use ~/.pgpass" if kind is PlaceKind.POSTGRES else "leave it out"
         raise UsageError(f"output {_without_password(text)!r}: a password there would be seen by everyone; {remedy}")
     if kind is not PlaceKind.POSTGRES and not parts.netloc:
@@ -86,6 +87,8 @@ def canonical(text: str) -> str:
     if kind is PlaceKind.STORE and (parts.query or parts.fragment):
         raise UsageError(f"output {text!r}: a '?' or '#' in the name of a place in an object store is not supported")
     path = parts.path if kind is PlaceKind.WEBHOOK else parts.path.rstrip("/")
+    if kind is PlaceKind.POSTGRES:  # urlunsplit drops the slashes of an address without a host
+        return f"{scheme}://{parts.netloc}{path}{'?' if parts.query else ''}{parts.query}"
     return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
 
 

@@ -24,6 +24,10 @@ def open_sink(url: str) -> Sink:
             from paceline.sinks.sqlite import SqliteSink
 
             return SqliteSink(sqlite_path(url))
+        case PlaceKind.POSTGRES:
+            from paceline.sinks.postgres import PostgresSink
+
+            return PostgresSink(url)
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 

@@ -1,0 +1,1 @@
+"""Sinks that need more than `make test` installs: `make test-sinks`."""
