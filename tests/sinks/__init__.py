@@ -1,1 +1,1 @@
-"""Sinks that need more than `make test` installs: `make test-sinks`."""
+"""Tests that need servers and drivers which come as packages: `make test-sinks`."""
