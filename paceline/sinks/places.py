@@ -48,6 +48,9 @@ _SCHEMES = {
     "https": PlaceKind.WEBHOOK,
     "http": PlaceKind.WEBHOOK,
 }
+SECRET_ENV = "PACELINE_WEBHOOK_SECRET"  # noqa: S105  # its name
+"""The variable that holds the secret which deliveries to webhooks are signed with."""
+
 _PASSWORDS = ("password", "sslpassword")
 _FILES = frozenset(_SUFFIXES.values())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from paceline.errors import SinkError, UsageError
 from paceline.sinks import sql
@@ -72,7 +73,7 @@ class PostgresSink:
         """Add the files that are in no submission: the machine that commits may not have the manifest."""
         try:
             for rows in sql.skipped_rows(batch, manifest):
-                self._links.transact(lambda connection, rows=rows: self._take(connection, rows))
+                self._links.transact(partial(self._take, rows))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SinkError(f"manifest {manifest} can't be read: bring it back from a copy") from error
         finally:
@@ -97,7 +98,7 @@ class PostgresSink:
 
         self._links.transact(work)
 
-    def _take(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def _take(self, rows: Sequence[Row], connection: Connection) -> None:
         self._make(connection)
         self._put_files(connection, rows)
 

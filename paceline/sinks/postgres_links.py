@@ -42,7 +42,7 @@ KEPT = 4
 """Connections that are kept open while nobody uses them."""
 
 SCHEMA = "paceline"
-"""Where the tables are if nothing else is said: a schema of our own, as `public` is other people's, and often closed."""
+"""Where the tables are if nothing is said: a schema of our own, as `public` is other people's, and often closed."""
 
 _SETTINGS = {
     "statement_timeout": f"{WHOLE_S:g}s",

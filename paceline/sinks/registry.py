@@ -37,6 +37,10 @@ def open_sink(url: str) -> Sink:
             from paceline.sinks.postgres import PostgresSink
 
             return PostgresSink(url)
+        case PlaceKind.WEBHOOK:
+            from paceline.sinks.webhook import WebhookSink
+
+            return WebhookSink(url)
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 

