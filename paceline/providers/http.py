@@ -20,7 +20,6 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -92,7 +91,7 @@ class Http:
         transport: Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
         self._base_url = checked_url(base_url, allow_http=allow_http)
-        self._key = key if key is None or callable(key) else partial(str, key)
+        self._key = key if key is None or callable(key) else lambda: str(key)  # no repr has it
         self._policy = policy or HttpPolicy()
         self._clock = clock
         self._tls = _tls(self._base_url, self._policy.ca_file)

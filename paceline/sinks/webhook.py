@@ -17,7 +17,6 @@ import binascii
 import hashlib
 import hmac
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -138,7 +137,7 @@ def read_secret() -> bytes:
 
 
 def _id(*facts: object) -> str:
-    return "_".join(re.sub(r"[^A-Za-z0-9-]", "", str(fact)) for fact in facts if fact is not None)
+    return "_".join(str(fact).replace(":", "").replace(".", "") for fact in facts if fact is not None)
 
 
 def _meaning(error: ProviderError, size_bytes: int) -> str:
