@@ -37,10 +37,17 @@ OWNER = "_BATCH"
 
 def owner_of(path: str) -> str | None:
     """Tell the batch that the file at a destination was made of; None where there is none, or nobody knows."""
+    folder = parts_folder(path)
+    if folder is None or not os.path.lexists(path):
+        return None
     try:
-        return Path(parts_folder(path) or path, OWNER).read_text("utf-8").strip() if os.path.lexists(path) else None
+        return Path(folder, OWNER).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+class _Differs(Exception):  # no error: how a comparison ends early
+    pass
 
 
 class FileSink(ABC):
@@ -117,6 +124,20 @@ class FileSink(ABC):
             sync_dir(str(self.path.parent))
         remove_leftovers(str(self.path.parent), of=self.path.name)
         remove_leftovers(self.parts.folder)
+
+    def matches(self, closing: Closing) -> bool:
+        """Tell whether the file is what its parts come to, reading both. Raises `SinkError`, as a commit would."""
+        with writing(str(self.path)), open(self.path, "rb") as stream:
+
+            def compare(data: bytes) -> None:
+                if stream.read(len(data)) != data:
+                    raise _Differs
+
+            try:
+                self.merge(closing, compare)
+            except _Differs:
+                return False
+            return not stream.read(1)
 
     def _claim(self, batch: str) -> None:
         if owner_of(str(self.path)) == batch:
