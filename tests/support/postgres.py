@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -109,7 +110,8 @@ class PostgresServer:
         """Send a signal to the server's first process and to those that serve connections."""
         first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         for pid in [first, *_children(first)]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # its connection has just ended
+                os.kill(pid, number)
 
     def _is_ready(self) -> bool:
         assert self._keeper
