@@ -224,7 +224,7 @@ def test_a_server_killed_amid_a_transaction_leaves_none_of_it(tried: Tried) -> N
         connection.execute("SELECT 1")
 
     try:
-        with pytest.raises(SinkError, match="the connection was lost; is the server running|is shutting down"):
+        with pytest.raises(SinkError, match=r"the connection was lost; is the server running|is shutting down"):
             links.transact(work)
     finally:
         tried.server.start()

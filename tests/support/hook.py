@@ -50,10 +50,14 @@ def verify(secret: bytes, name: str, timestamp: str, signatures: str, body: byte
 
 @dataclass
 class Hook:
-    """Takes what is signed with `SECRET` and answers 204; anything else gets 401. `with` it."""
+    """Takes what is signed with `SECRET` and answers 204; anything else gets 401. `with` it.
+
+    The first `busy` deliveries are answered with 503 and forgotten.
+    """
 
     deliveries: list[Delivery] = field(default_factory=list)
     refused: int = 0
+    busy: int = 0
 
     def __enter__(self) -> Hook:
         hook = self
@@ -67,6 +71,10 @@ class Hook:
                 except NotSigned:
                     hook.refused += 1
                     self.send_error(401)
+                    return
+                if hook.busy > 0:
+                    hook.busy -= 1
+                    self.send_error(503)
                     return
                 hook.deliveries.append(Delivery(self.path, name, int(stamp), body))
                 self.send_response(204)

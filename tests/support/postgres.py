@@ -21,7 +21,7 @@ from tests.support.command import wait_for
 from tests.support.server import free_port
 from tests.support.trees import NOBODY
 
-PASSWORD = "canary-pg-7c1d99e2"
+PASSWORD = "canary-postgres-7c1d99e2-b05"
 
 _KEEPER = """
 import os, select, signal, subprocess, sys
