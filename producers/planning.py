@@ -58,7 +58,8 @@ def resume_from(source: Source, cut: Cut, manifest: str, offset: int, submission
 
     Lengths may be registered right behind a submission and at the end of the listing, nowhere else.
     """
-    after = None if is_staged(source, cut) else last_path(manifest, offset, source.listing.key)
+    no_path = source.saved is not None or is_staged(source, cut)
+    after = None if no_path else last_path(manifest, offset, source.listing.key)
     return Resume(after, submissions + 1, manifest, offset)
 
 
@@ -72,6 +73,9 @@ def plan_entries(
 ) -> Iterator[PlannedSubmission | SkippedFile]:
     """List the source and cut it into submissions. `exclude` as for `Listing.entries`; raises as that does."""
     start = resume or Resume()
+    if source.saved is not None:
+        yield from source.saved.planned(start)
+        return
     if is_staged(source, cut):
         yield from _staged(source, cut, exclude, start)
         return

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from paceline.errors import UsageError
 from paceline.model import SkippedFile, SourceFile
 from producers.filters import Rules
+from producers.saved import Saved
 from producers.walking import not_found, path_key, walk
 
 SUPPORTED = "a folder or a single file"
@@ -23,6 +24,7 @@ class SourceKind(StrEnum):
 
     FOLDER = "folder"
     FILE = "file"
+    PLAN = "plan"
 
 
 class Listing(Protocol):
@@ -70,7 +72,7 @@ class Source:
     `location` is what `BatchSpec.source` wants, and what paths are relative to: an absolute path with all symlinks
     resolved, or an address (see `paceline.roots.open_root`). `options` are what else makes it this set and no other
     (patterns, a list's digest), by name: they become options of the batch. `groups` tells whether the listing itself
-    says which files belong together.
+    says which files belong together. `saved` is the plan that was made of it, which is then run as it stands.
     """
 
     location: str
@@ -78,6 +80,7 @@ class Source:
     listing: Listing
     options: tuple[tuple[str, str], ...] = ()
     groups: bool = field(default=False, compare=False)
+    saved: Saved | None = field(default=None, compare=False)
 
 
 def resolve_sources(texts: Sequence[str], rules: Rules, home: Path) -> Source:
