@@ -140,7 +140,7 @@ def _path_for(target: Target, option: str, wanted: str | None, suffix: str) -> s
 
 
 def _scale(target: Target, *, runnable: bool) -> FileScale | None:
-    """Return what files weigh, where that isn't their size; to be run later, with room for what only the agent tells."""
+    """Return what files weigh, where that isn't their size; of a plan to be run, with room for what the agent adds."""
     from producers.weighing import FileScale
 
     weights = target.weights({})

@@ -64,11 +64,15 @@ def parse_moment(text: str, after: datetime, option: str) -> datetime:
 def _next(hour: int, minute: int, after: datetime) -> datetime:
     today = after.astimezone().replace(tzinfo=None)
     shown = [
-        (today + timedelta(days=day)).replace(hour=hour, minute=minute, second=0, microsecond=0, fold=fold)
-        for day in (0, 1, 2)
-        for fold in (0, 1)  # when clocks are set back, an hour comes twice
+        (today + timedelta(days=day)).replace(hour=hour, minute=minute, second=0, microsecond=0) for day in (0, 1, 2)
     ]
-    return min(moment for one in shown if (moment := one.astimezone(UTC)) > after)
+    twice = [again for one in shown if _shows(again := one.replace(fold=1))]  # when clocks are set back
+    return min(moment for one in (*shown, *twice) if (moment := one.astimezone(UTC)) > after)
+
+
+def _shows(naive: datetime) -> bool:
+    """Tell whether a clock ever shows this."""
+    return naive.astimezone(UTC).astimezone().replace(tzinfo=None) == naive
 
 
 def local(moment: datetime) -> str:
