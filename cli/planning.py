@@ -17,6 +17,7 @@ import click
 
 from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit
+from cli.known import known_files, sieve_at_hand
 from cli.output import print_fields, print_json, size
 from cli.progress import duration
 from cli.target import Target, make_target
@@ -28,6 +29,7 @@ from paceline.starting import way_of
 if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
+    from producers.known import Known
     from producers.planning import Tally
 
 RUN_S = 60.0
@@ -51,7 +53,8 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     settings, agent = _settings_for(asked.agent)
     target = make_target(settings, replace(asked, agent=agent))
     target = replace(target, manifest=_manifest_path(target, manifest))
-    tally = _plan(target, in_home=manifest is None)
+    with sieve_at_hand(target) as known:
+        tally = _plan(target, known, in_home=manifest is None)
     report = describe(target, tally, agent_known=":" in (asked.agent or ""))
     if as_json:
         print_json(report)
@@ -59,6 +62,11 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
         _print(report)
     if not tally.total:
         click.echo(f"{target.source.location!r} has no file to run (hidden files don't count)", err=True)
+        return Exit.NOTHING_TO_DO
+    if unchanged := not tally.files and known_files({reason.value: n for reason, n in tally.skipped.items()}):
+        click.echo(
+            f"Nothing new: {unchanged:,} of {tally.total:,} files are known; a run would send nothing.", err=True
+        )
         return Exit.NOTHING_TO_DO
     if not tally.files:
         click.echo(f"No file of {target.source.location!r} can be run; the manifest says why for each.", err=True)
@@ -145,7 +153,7 @@ def _manifest_path(target: Target, wanted: str | None) -> str:
     return str(path)
 
 
-def _plan(target: Target, *, in_home: bool) -> Tally:
+def _plan(target: Target, known: Known | None, *, in_home: bool) -> Tally:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
@@ -159,7 +167,7 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     show = _Counter()
     weights = target.weights({})
     scale = FileScale(weights, target.spec.inputs, target.source.location) if weights else None
-    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping)
+    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping, known)
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
             for entry in plan_entries(target.source, cut, target.exclude):
