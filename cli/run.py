@@ -175,7 +175,7 @@ def _say_how_it_ended(ending: Ending, services: Services, *, plain: bool) -> Non
     if batch.closed or code is Exit.NOTHING_USABLE:
         if plain:
             print_summary(summary, batch)
-        if code is Exit.NOTHING_TO_DO:
+        if code is Exit.NOTHING_TO_DO and known_files(batch.left_out):
             say_nothing_new(batch.spec, batch.left_out, services)
         return
     states = summary["submissions"]

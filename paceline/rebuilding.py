@@ -127,6 +127,7 @@ def rebuild(
         if listed:
             rows = read_manifest(manifest, stop=listed.manifest_bytes)
             ledger.left_out(batch, Counter(row.reason.value for row in rows if row.reason))
+            remember_last(known, views, replace(views.batch(batch), listed=True))
         ledger.rebuilt(
             batch,
             listed=listed is not None,
@@ -134,8 +135,6 @@ def rebuild(
             manifest_bytes=listed.manifest_bytes if listed else 0,
             committed=complete,
         )
-        if listed:
-            remember_last(known, views, views.batch(batch))
     return Rebuilt(batch, restored, in_doubt, files, listed is not None)
 
 
