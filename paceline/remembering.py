@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 from paceline.batch_view import BatchView
 from paceline.halving import is_half
@@ -37,8 +36,8 @@ def remember(
         sent = list(zip(files, digests or missing, strict=True))
         notes.files([one for one in sent if not one[0].group])
         if not cuts and not is_half(index_of(item.id)):
-            for _, group in groupby((one for one in sent if one[0].group), key=lambda one: one[0].group):
-                notes.group(list(group))
+            for name in dict.fromkeys(file.group for file in files if file.group):
+                notes.group([one for one in sent if one[0].group == name])
     if cuts:
         _remember_cut(notes, views, batch, item, files)
     notes.write(item)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,11 +92,13 @@ def _staged(
         if start.offset:
             stage.drop(row.path for row in read_manifest(start.manifest, stop=start.offset))
         if cut.grouping is None:
-            files = stage.files() if cut.known is None else cut.known.sift(stage.files())
+            rows = stack.enter_context(closing(stage.files()))  # planning may stop in the middle
+            files = rows if cut.known is None else cut.known.sift(rows)
             yield from chunk(files, cut.limits, cut.files_per_run, start.next_index, cut.scale)
         else:
             yield from stage.skipped()
-            groups = stage.groups() if cut.known is None else cut.known.sift_groups(stage.groups())
+            whole = stack.enter_context(closing(stage.groups()))
+            groups = whole if cut.known is None else cut.known.sift_groups(whole)
             yield from cut_groups(groups, cut.grouping, cut.limits, cut.files_per_run, start.next_index, cut.scale)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ class Stage:
         """Leave out what is planned already."""
         self._data.executemany("INSERT OR IGNORE INTO taken VALUES (?)", ((_bytes(path),) for path in paths))
 
-    def files(self) -> Iterator[SourceFile | SkippedFile]:
+    def files(self) -> Generator[SourceFile | SkippedFile]:
         """Give all entries: the highest priority first, then as listed."""
         for row in self._rows(f"SELECT {_FIELDS} FROM entry WHERE {_LEFT} ORDER BY priority DESC, position"):  # noqa: S608 - our own words
             yield _entry(row)
@@ -91,7 +91,7 @@ class Stage:
             if isinstance(entry, SkippedFile):
                 yield entry
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Generator[Group]:
         """Give the groups whole: the highest priority of their files first, then in the order of their first file."""
         first = "SELECT grouped AS name, MIN(position) AS first, MAX(priority) AS urgency FROM entry GROUP BY grouped"
         order = "ORDER BY first.urgency DESC, first.first, entry.position"
