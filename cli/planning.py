@@ -17,6 +17,7 @@ import click
 
 from cli.asked import Asked, asking
 from cli.exits import Exit
+from cli.known import known_files, sieve_at_hand
 from cli.output import print_json
 from cli.past import look_back
 from cli.plan_report import Wish, as_json, make_report, print_report
@@ -27,6 +28,7 @@ from paceline.sinks.places import private_paths
 
 if TYPE_CHECKING:
     from config.schema import Settings
+    from producers.known import Known
     from producers.rehearsal import Rehearsal
     from producers.weighing import FileScale
 
@@ -70,7 +72,8 @@ def command(
     plan = _path_for(target, "--save", save, ".plan") if runnable else None
     past = look_back(target, agent_known=agent_known)
     scale = _scale(target, runnable=runnable)
-    tally = _plan(replace(target, exclude=past.exclude), scale, in_home=manifest is None)
+    with sieve_at_hand(target) as known:
+        tally = _plan(replace(target, exclude=past.exclude), scale, known, in_home=manifest is None)
     if plan is not None and tally.files:
         _save(target, tally, scale, plan)
     report = make_report(target, tally, past, wish, agent_known=agent_known, plan=plan if tally.files else None)
@@ -80,6 +83,11 @@ def command(
         print_report(report)
     if not tally.total:
         click.echo(target.source.nothing, err=True)
+        return Exit.NOTHING_TO_DO
+    if unchanged := not tally.files and known_files({reason.value: n for reason, n in tally.skipped.items()}):
+        click.echo(
+            f"Nothing new: {unchanged:,} of {tally.total:,} files are known; a run would send nothing.", err=True
+        )
         return Exit.NOTHING_TO_DO
     if not tally.files:
         click.echo(f"No file of {target.source.location!r} can be run; the manifest says why for each.", err=True)
@@ -152,7 +160,7 @@ def _scale(target: Target, *, runnable: bool) -> FileScale | None:
     return scale
 
 
-def _plan(target: Target, scale: FileScale | None, *, in_home: bool) -> Rehearsal:
+def _plan(target: Target, scale: FileScale | None, known: Known | None, *, in_home: bool) -> Rehearsal:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
@@ -164,7 +172,7 @@ def _plan(target: Target, scale: FileScale | None, *, in_home: bool) -> Rehearsa
     part = Path(target.manifest + ".part")
     tally = Rehearsal()
     show = _Counter()
-    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping)
+    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping, known)
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
             for entry in plan_entries(target.source, cut, target.exclude):

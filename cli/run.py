@@ -18,6 +18,7 @@ from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
 from cli.from_plan import check_batch, check_fits, say_plan
+from cli.known import known_files, left_out_text, say_how_to_look_again, say_nothing_new
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import amount, counted, print_fields
 from cli.session import session
@@ -57,9 +58,9 @@ def command(asked: Asked, as_json: bool) -> int:
             return say_forgotten(target.spec, gone, as_json=as_json)
         with noticing_loss(prepare(target, services, batch)):
             ending = follow(target, services, interrupted)
-    if as_json:
-        click.echo(json.dumps(ending.summary, indent=2))
-    _say_how_it_ended(ending, plain=not as_json)
+        if as_json:
+            click.echo(json.dumps(ending.summary, indent=2))
+        _say_how_it_ended(ending, services, plain=not as_json)
     return ending.exit
 
 
@@ -185,17 +186,19 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
     else:
         click.echo(f"Batch {batch.id} is complete already; nothing was sent, nothing was paid.", err=True)
         print_summary(summary, batch)
-        click.echo("Files added since aren't part of it: another --to makes a new batch.", err=True)
+        say_how_to_look_again(batch.spec)
     return exit_of_batch(batch, summary)
 
 
-def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
+def _say_how_it_ended(ending: Ending, services: Services, *, plain: bool) -> None:
     code, summary, batch = ending.exit, ending.summary, ending.batch
     name = "paceline" if shutil.which("paceline") else sys.argv[0]
     again = printable(shlex.join([name, *sys.argv[1:]]))
     if batch.closed or code is Exit.NOTHING_USABLE:
         if plain:
             print_summary(summary, batch)
+        if code is Exit.NOTHING_TO_DO and known_files(batch.left_out):
+            say_nothing_new(batch.spec, batch.left_out, services)
         return
     states = summary["submissions"]
     done = f"{states['exported']} of {states['total']} submissions are done"
@@ -249,7 +252,8 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     lines += [("results", place) for place in batch.to]
     if files["skipped"]:
         where = "files.jsonl" if folders(batch.to) else batch.manifest
-        lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in {where}"))
+        known = left_out_text(batch.left_out) if known_files(batch.left_out) else counted(files["skipped"], "file")
+        lines.append(("left out", f"{known}, each with its reason in {where}"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
 

@@ -7,13 +7,14 @@ any moment, the same call goes on behind the last registered submission.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from paceline.batch_file import Listed, record_batch, record_listed
 from paceline.errors import LedgerLost
 from paceline.ledger import Ledger
-from paceline.manifest import ManifestWriter
+from paceline.manifest import ManifestWriter, read_manifest
 from paceline.model import BatchSpec, Choice, Follow, PlannedSubmission, SizeLimits, SkippedFile
 from paceline.providers.base import Weights
 from paceline.replies import Moved
@@ -84,6 +85,9 @@ def enqueue(
         # Whether a small batch waits for its runs is decided by its size: it is listed before the first is sent.
         at_once = batch.choices.get(Choice.WAIT) != "auto"
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped, at_once=at_once)
+        if batch.files_skipped:
+            rows = read_manifest(batch.manifest, stop=batch.manifest_bytes)
+            plan.left_out.update(row.reason.value for row in rows if row.reason)
         for entry in plan_entries(source, cut, exclude, resume):
             plan.add(entry)
             if stopped():
@@ -92,6 +96,7 @@ def enqueue(
         follows = plan.register()
         for place in batch.to:
             open_sink(place).take_manifest(batch.id, batch.manifest)
+        ledger.left_out(batch.id, plan.left_out)
         follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
         send([*follows, *([follow] if follow else [])])
         # Not before: what the ledger takes for listed never changes, the manifest's end until then may.
@@ -114,6 +119,7 @@ class _Plan:
         self, ledger: Ledger, batch: str, writer: ManifestWriter, send: Send, skipped: int, *, at_once: bool
     ) -> None:
         self.skipped = skipped
+        self.left_out: Counter[str] = Counter()
         self._ledger = ledger
         self._batch = batch
         self._writer = writer
@@ -125,6 +131,7 @@ class _Plan:
         extent = self._writer.write(entry)
         if isinstance(entry, SkippedFile):
             self.skipped += 1
+            self.left_out[entry.reason.value] += 1
             return
         self._waiting.append((entry, extent.stop, self.skipped))
         if time.monotonic() - self._synced_at > FLUSH_S:
