@@ -19,6 +19,7 @@ from paceline.manifest import ManifestWriter
 from paceline.model import BatchSpec, PlannedSubmission, index_of, submission_id
 from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, survey
 from paceline.records import read_record
+from paceline.roots import path_order
 from paceline.sinks.base import Part
 from paceline.sinks.committed import Committed, is_committed
 from paceline.sinks.directory import MANIFEST, DirectorySink
@@ -89,7 +90,7 @@ def rebuild(
                 " manifest and batch.json of that time back, or choose another --to to pay for everything again"
             )
         if extent.last and not listed:
-            mend_end(manifest, extent.last, spec.files_per_run)
+            mend_end(manifest, extent.last, spec.files_per_run, path_order(spec.source))
         ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
         _refuse_known(views, batch)
         complete = leavings.committed and all(part for _, part in leavings.parts(manifest, batch, listed))

@@ -15,7 +15,7 @@ from paceline.model import SkippedFile, SourceFile
 from producers.filters import Rules
 from producers.walking import not_found, path_key, walk
 
-SUPPORTED = "a folder or a single file"
+SUPPORTED = "a folder, a single file, or an address like s3://bucket/prefix/"
 
 
 class SourceKind(StrEnum):
@@ -99,7 +99,9 @@ def resolve_source(text: str) -> Source:
     if text == "-":
         raise UsageError(f"source '-': paths on stdin are not supported yet; name {SUPPORTED}")
     if "://" in text:
-        raise UsageError(f"source {text!r}: URLs are not supported yet; name {SUPPORTED}")
+        from producers.prefixes import resolve_address
+
+        return resolve_address(text)
     try:
         location = os.path.realpath(text, strict=True)
         mode = Path(location).stat().st_mode
