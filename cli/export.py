@@ -22,6 +22,7 @@ from paceline.errors import ConfigError, LedgerLost, UsageError
 from paceline.model import EndpointClass, RunView
 from paceline.providers.base import Provider
 from paceline.reexporting import Origin, Reexported, reexport
+from paceline.sinks.places import PlaceKind, canonical, kind_of, local_path
 from paceline.sinks.registry import check_writable, open_sink
 from paceline.views import BatchView
 from worker.results import CeleryResults
@@ -31,16 +32,17 @@ LOST_SHOWN = 5
 
 @click.command("export")
 @click.argument("batch")
-@click.option("--to", multiple=True, required=True, metavar="FOLDER", help="Where to; made if missing. Repeatable.")
+@click.option("--to", multiple=True, required=True, metavar="DEST", help="Where to, as for run. Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was exported as JSON.")
 def command(batch: str, to: tuple[str, ...], as_json: bool) -> int:
-    """Write the records of BATCH to further folders, the same to the byte, without paying anything.
+    """Write the records of BATCH to further destinations, without paying anything.
 
-    They come from the outputs of BATCH, else from the results backend, else from the provider. The source isn't
-    needed. Of a batch under way, what is exported so far is written, without _SUCCESS: exit code 3.
+    Each DEST is a folder, a file, a database or a place elsewhere, as `paceline run --to` takes it. The records come
+    from the outputs of BATCH, else from the results backend, else from the provider. The source isn't needed. Of a
+    batch under way, what is exported so far is written, and nothing is committed: exit code 3.
 
-    A copy, once: the folders don't become the batch's own, and what `retry` or `collect` change later isn't written
-    there. Export again then.
+    A copy, once: the destinations don't become the batch's own, and what `retry` or `collect` change later isn't
+    written there. Export again then.
     """
     settings = load_settings()
     with reading(settings) as services:
@@ -49,38 +51,49 @@ def command(batch: str, to: tuple[str, ...], as_json: bool) -> int:
         found = pick_batch(services.views, batch)
         if found.rebuilding:
             raise LedgerLost(f"batch {found.id} isn't rebuilt yet; go on with: {rebuild_command(found.manifest)}")
-        folders = _folders(services, found, to)
-        for folder in folders:
-            check_writable(folder, found.id)
-        sinks = [open_sink(folder) for folder in folders]
+        places = _places(services, found, to)
+        for place in places:
+            check_writable(place, found.id)
+        sinks = [open_sink(place) for place in places]
         results = CeleryResults(make_app(settings))
         done = reexport(services.views, found, sinks, results, _Asking(services, found))
     if as_json:
-        print_json(_report(found, folders, done))
-    _say(found, folders, done, plain=not as_json)
+        print_json(_report(found, places, done))
+    _say(found, places, done, plain=not as_json)
     if done.lost:
         return Exit.FAILURES
     return Exit.DONE if done.complete else Exit.RUNNING
 
 
-def _folders(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[str]:
-    """Make the destinations absolute. Raises `UsageError` for one that isn't free for this batch."""
+def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[str]:
+    """Return the destinations as batches know them. Raises `UsageError` for one that isn't free for this batch."""
     others = [other for other in all_batches(services.views) if other.id != batch.id]
-    found = []
+    found: list[str] = []
     for word in to:
-        folder = str(Path(word).expanduser().absolute()) if word and "://" not in word else word
-        open_sink(folder)
-        if folder in batch.to and not batch.closed:
-            raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another folder")
-        if folder not in batch.to and Path(batch.source) in (Path(folder), *Path(folder).parents):
+        place = canonical(word)
+        open_sink(place)
+        if place in batch.to and not batch.closed:
+            raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another place")
+        local = local_path(place)
+        if local and place not in batch.to and Path(batch.source) in (Path(local), *Path(local).parents):
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
-        holder = next((other.id for other in others if folder in other.to), None)
-        file = find_batch_file(str(Path(folder, BATCH_FILE)))
-        holder = holder or (file.spec.batch_id() if file else None)
+        holder = _holder(place, others)
         if holder not in (None, batch.id):
-            raise UsageError(f"--to {word!r} is the output of batch {holder}: name another folder")
-        found += [folder] if folder not in found else []
+            raise UsageError(f"--to {word!r} is the output of batch {holder}: name another place")
+        found += [place] if place not in found else []
     return found
+
+
+def _holder(place: str, others: list[BatchView]) -> str | None:
+    """Tell the batch whose output a destination is, if it can hold one only; what stands there is for its check."""
+    if kind_of(place) in _SHARED:
+        return None
+    file = find_batch_file(str(Path(place, BATCH_FILE))) if local_path(place) else None
+    return next((other.id for other in others if place in other.to), file.spec.batch_id() if file else None)
+
+
+_SHARED = (PlaceKind.SQLITE, PlaceKind.POSTGRES, PlaceKind.WEBHOOK)
+"""What takes any number of batches."""
 
 
 class _Asking:
@@ -106,10 +119,10 @@ class _Asking:
         return ask(account, self._services.limiter, EndpointClass.GET, lambda: provider.get(batch.agent, run_id))
 
 
-def _report(batch: BatchView, folders: list[str], done: Reexported) -> dict[str, object]:
+def _report(batch: BatchView, places: list[str], done: Reexported) -> dict[str, object]:
     return {
         "batch": batch.id,
-        "to": folders,
+        "to": places,
         "complete": done.complete,
         "submissions": {"total": done.total, "exported": done.exported},
         "from": {origin.value: done.origins[origin] for origin in Origin},
@@ -117,14 +130,14 @@ def _report(batch: BatchView, folders: list[str], done: Reexported) -> dict[str,
     }
 
 
-def _say(batch: BatchView, folders: list[str], done: Reexported, *, plain: bool) -> None:
+def _say(batch: BatchView, places: list[str], done: Reexported, *, plain: bool) -> None:
     if plain:
         origins = [
             f"{done.origins[origin]:,} from {words}" for origin, words in _ORIGINS.items() if done.origins[origin]
         ]
         what = "complete" if done.complete else "so far"
         click.echo(f"Batch {printable(batch.name) or batch.id}, {what}: {done.exported:,} of {done.total:,} records")
-        print_fields([("records", " · ".join(origins) or "none yet"), *(("results", folder) for folder in folders)])
+        print_fields([("records", " · ".join(origins) or "none yet"), *(("results", place) for place in places)])
     if done.lost:
         shown = ", ".join(done.lost[:LOST_SHOWN]) + (" …" if len(done.lost) > LOST_SHOWN else "")
         click.echo(

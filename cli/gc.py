@@ -23,7 +23,7 @@ from config.settings import load_settings
 from paceline.errors import UsageError
 from paceline.removing import Remover, is_removable
 from paceline.scripts import Scripts
-from paceline.sinks.committed import is_committed
+from paceline.sinks.committed import stands
 from paceline.summary import summarize
 from paceline.times import iso
 from paceline.views import BatchView
@@ -45,7 +45,8 @@ def command(older_than: float | None, batches: tuple[str, ...], dry_run: bool, y
 
     Outputs stay, and so does the knowledge that a batch was paid for: the same `paceline run` says that it is complete.
     Nothing is removed of a batch that isn't complete. One whose output isn't where it was written is left alone
-    unless --batch names it. What is removed can't be retried or collected; `paceline rebuild OUT` brings it back.
+    unless --batch names it; databases and places elsewhere aren't looked at. What is removed can't be retried or
+    collected; `paceline rebuild OUT` brings it back.
     """
     settings = load_settings()
     days = _days(settings, older_than, batches)
@@ -109,8 +110,8 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
         doomed.batches = list({batch.id: batch for batch in found}.values())
         for batch in all_batches(services.views) if not words else ():
             if is_removable(batch) and (batch.finished_ms or 0) <= oldest_ms:
-                there = all(is_committed(place, batch.id) for place in batch.to)
-                (doomed.batches if there else doomed.kept).append(batch)
+                gone = any(stands(place, batch.id) is False for place in batch.to)
+                (doomed.kept if gone else doomed.batches).append(batch)
     folder = settings.home / "plans"
     if words:
         doomed.plans = [path for batch in doomed.batches if (path := folder / f"{batch.id}.jsonl").exists()]
@@ -182,12 +183,15 @@ def _show(doomed: _Doomed) -> None:
             for batch in doomed.batches
         ]
         print_columns([("BATCH", "NAME", "COMPLETE SINCE", "SUBMISSIONS", "OUTPUT, WHICH STAYS"), *rows])
+    unseen = sorted({place for batch in doomed.batches for place in batch.to if stands(place, batch.id) is None})
+    if unseen:
+        click.echo(f"Not looked at, what is there: {printable(', '.join(unseen))}", err=True)
     for path in doomed.plans:
         click.echo(f"plan {printable(str(path))}")
     for name in doomed.unfinished:
         click.echo(f"batch {name}: what an interrupted removal left")
     for batch in doomed.kept:
-        where = printable(", ".join(batch.to))
+        where = printable(", ".join(place for place in batch.to if stands(place, batch.id) is False))
         click.echo(
             f"Batch {batch.id} stays, because its output isn't complete at {where}; to remove it: "
             f"paceline gc --batch {batch.id}",

@@ -23,6 +23,7 @@ from cli.target import Target, make_target
 from paceline.delays import single_gap_s
 from paceline.errors import ConfigError, UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
+from paceline.sinks.places import private_paths
 from paceline.starting import way_of
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def _manifest_path(target: Target, wanted: str | None) -> str:
         raise UsageError(f"--manifest {wanted!r} exists; a plan overwrites nothing: name a new file, or remove it")
     if not path.parent.is_dir():
         raise UsageError(f"--manifest {wanted!r}: there is no folder {str(path.parent)!r}; make it")
-    for place, what in ((target.source.location, "the source"), *((folder, "--to") for folder in target.spec.to)):
+    outputs = [(private, "--to") for to in target.spec.to for private in private_paths(to)]
+    for place, what in ((target.source.location, "the source"), *outputs):
         if path.resolve().is_relative_to(Path(place).resolve()):
             raise UsageError(f"--manifest {wanted!r} lies in {what}; a plan changes nothing there: name another place")
     return str(path)

@@ -28,7 +28,8 @@ from paceline.rebuilding import KnownBatch, Rebuilt, open_output, rebuild
 def command(out: str, as_json: bool) -> None:
     """Rebuild the ledger of the batch in OUT, its first --to folder, after Redis was lost.
 
-    Needs the folder's batch.json and manifest.jsonl. What has its record there is restored; after anything else the
+    Of a batch without a folder among its --to, OUT is PACELINE_HOME/batches/BATCH. Needs batch.json and manifest.jsonl
+    there. What has its record there is restored; after anything else the
     provider is asked, by the workers of the next `paceline run`, before it is sent again; where it can't be (Kindo), a
     person decides. Sends and pays nothing.
 

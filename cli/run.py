@@ -28,6 +28,7 @@ from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, Not
 from paceline.formats import note_format
 from paceline.model import Choice
 from paceline.removing import find_forgotten
+from paceline.sinks.places import PlaceKind, folders, kind_of, parts_folder
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -85,14 +86,13 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     if batch is None:
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
-        for folder in target.spec.to:
-            refuse_lost_ledger(folder, target, services)
+        refuse_lost_ledger(target, services)
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
     warn_of_second_payments(target.account)
-    for folder in target.spec.to:
-        check_writable(folder, target.spec.batch_id())
+    for place in target.spec.to:
+        check_writable(place, target.spec.batch_id())
     note_format(services.redis)
     choices = merged(batch.choices if batch else default_choices(target.account), target.spec.choices)
     if choices.get(Choice.DUE) and choices.get(Choice.WAIT, "0") != "0":
@@ -128,12 +128,32 @@ def refuse_two_addresses(account: str, address: str, services: Services) -> None
             )
 
 
-def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
-    """Refuse an output that holds another batch's, or this one's from a ledger that is lost. Raises `UsageError`."""
-    parts = Path(folder) / "parts"
-    begun = (Path(folder) / "manifest.jsonl").exists() or (parts.is_dir() and any(parts.iterdir()))
-    if not begun:
-        return
+def refuse_lost_ledger(target: Target, services: Services) -> None:
+    """Refuse outputs that hold another batch's, or this one's from a ledger that is lost. Raises `UsageError`."""
+    for place in target.spec.to:
+        if _is_begun(place):
+            _refuse(place, target, services)
+    if can_be_rebuilt(str(Path(target.manifest).parent), target.spec.batch_id()):
+        raise _lost(target)
+
+
+def _is_begun(place: str) -> bool:
+    """Tell whether some batch has left something where a destination keeps its parts."""
+    parts = parts_folder(place)
+    if parts is not None and Path(parts).is_dir() and any(Path(parts).iterdir()):
+        return True
+    return kind_of(place) is PlaceKind.FOLDER and Path(place, "manifest.jsonl").exists()
+
+
+def _lost(target: Target) -> UsageError:
+    folder = str(Path(target.manifest).parent)
+    return UsageError(
+        f"{folder!r} holds this batch, which this ledger doesn't know: it was made with another PACELINE_HOME or"
+        f" PACELINE_REDIS_URL, so use that one; if its Redis is lost: {rebuild_command(target.manifest)}"
+    )
+
+
+def _refuse(folder: str, target: Target, services: Services) -> None:
     for batch_id in services.views.batch_ids():
         other = services.views.find_batch(batch_id)
         if other is not None and folder in other.to:
@@ -143,11 +163,8 @@ def refuse_lost_ledger(folder: str, target: Target, services: Services) -> None:
                 f" {other.source!r}, {other.files_per_run} files a run; repeat its options to go on with it, or choose"
                 " another --to for a new batch"
             )
-    if can_be_rebuilt(folder, target.spec.batch_id()):
-        raise UsageError(
-            f"{folder!r} holds this batch, which this ledger doesn't know: it was made with another PACELINE_HOME or"
-            f" PACELINE_REDIS_URL, so use that one; if its Redis is lost: {rebuild_command(target.manifest)}"
-        )
+    if can_be_rebuilt(str(Path(target.manifest).parent), target.spec.batch_id()):
+        raise _lost(target)
     raise UsageError(
         f"{folder!r} holds output that this ledger doesn't know: it was made with another PACELINE_HOME or"
         " PACELINE_REDIS_URL, or with other options, or paceline gc has removed its batch; use those (if that Redis is"
@@ -224,9 +241,10 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("audit", f"given up for {counted(batch.unaudited, 'submission')}: paceline verify {batch.id}"))
     if batch.reasons:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
-    lines += [("results", folder) for folder in batch.to]
+    lines += [("results", place) for place in batch.to]
     if files["skipped"]:
-        lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in files.jsonl"))
+        where = "files.jsonl" if folders(batch.to) else batch.manifest
+        lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in {where}"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
 

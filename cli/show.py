@@ -22,6 +22,8 @@ from paceline.pauses import Pause, find_pause
 from paceline.providers.kinds import provider_kind, provider_names
 from paceline.records import credits_by
 from paceline.reexporting import find_record
+from paceline.sinks.part_files import PartFiles
+from paceline.sinks.places import parts_folder
 from paceline.times import iso
 from paceline.views import BatchView, Views
 from worker.results import CeleryResults
@@ -101,9 +103,9 @@ def _find(views: Views, text: str) -> tuple[Submission, BatchView]:
 
 
 def _parts(batch: BatchView, item: Submission) -> list[str]:
-    """Return where the submission's part is now, in each output that is a folder of this machine."""
-    places = [Path(folder) / "parts" / f"{item.id}.json" for folder in batch.to if "://" not in folder]
-    return [str(place) for place in places if place.exists()]
+    """Return where the submission's part is now, in each output that keeps parts on this machine."""
+    paths = [PartFiles(folder).path_of(item.id) for place in batch.to if (folder := parts_folder(place))]
+    return [path for path in paths if Path(path).exists()]
 
 
 def _relatives(item: Submission) -> tuple[str | None, list[str]]:

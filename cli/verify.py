@@ -28,6 +28,7 @@ from paceline.model import EndpointClass, RunView, batch_of
 from paceline.providers.base import Provider
 from paceline.roots import open_root
 from paceline.sinks.directory import MANIFEST
+from paceline.sinks.places import folders
 from paceline.verifying.findings import Difference, Findings, Kind
 from paceline.verifying.whole import Subject, Verdict, verify
 from paceline.views import BatchView
@@ -49,6 +50,8 @@ def command(batch: str, digests: bool, without_ledger: bool, as_json: bool) -> i
     beginning of one, or a name; OUT is a batch's first --to folder. Where the ledger doesn't know OUT's batch, that is
     a difference, unless --without-ledger.
 
+    Outputs are folders and single files, by their parts. Others, and a Parquet file, aren't read back: they are named.
+
     Exit code 0: nothing differs. 1: something does. 3: nothing does, but something is under way. 4: only what is held
     is left.
     """
@@ -64,7 +67,8 @@ def command(batch: str, digests: bool, without_ledger: bool, as_json: bool) -> i
     if as_json:
         everything = [one.as_dict() for one in shown.differences]
         checked = {name: findings.checked[name] for name in CHECKED}
-        print_json({"batch": found.batch, "checked": checked, "differences": everything})
+        unread = list(verdict.unread)
+        print_json({"batch": found.batch, "checked": checked, "not_read": unread, "differences": everything})
     else:
         _print(subject, findings, verdict, shown)
     return _exit(findings, verdict)
@@ -124,7 +128,8 @@ def _in_folder(services: Services | None, folder: Path) -> _Found:
         )
     spec = file.spec
     manifest = str(folder / MANIFEST)
-    places = (str(folder), *spec.to[1:])
+    first = next(iter(folders(spec.to)), None)  # may have been moved
+    places = tuple(str(folder) if place == first else place for place in spec.to)
     return _Found(batch or "", spec.account, spec.agent, manifest, places, spec.source, spec.address, None, file)
 
 
@@ -206,6 +211,7 @@ def _print(subject: Subject, findings: Findings, verdict: Verdict, shown: _Shown
         ),
         ("records", f"{count['records']:,} of submissions · {count['file_records']:,} of files"),
     ]
+    fields += [("not read", place) for place in verdict.unread]
     if count["digests"]:
         fields.append(("digests", f"{count['digests']:,} files are what was sent"))
     if verdict.open:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from paceline.errors import SinkError
+from paceline.errors import SinkBusy, SinkError
 
 ASIDE = ".aside"
 """How the names of unfinished files end; they begin with a dot."""
@@ -104,14 +104,34 @@ def sync_dir(path: str) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: str) -> int:
-    """Remove the asides of writers that have died and return how many. Those of living writers stay."""
+def remove_leftovers(folder: str, of: str = "") -> int:
+    """Remove the asides of writers that have died and return how many. Those of living writers stay.
+
+    In a folder that isn't ours, `of` names the one file whose asides may be removed.
+    """
     removed = 0
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(ASIDE) and entry.name.startswith("."):
+            if entry.name.endswith(ASIDE) and entry.name.startswith(f".{of}." if of else "."):
                 removed += _remove_if_abandoned(entry.path)
     return removed
+
+
+@contextmanager
+def alone_in(folder: str) -> Iterator[None]:
+    """Hold the folder's own lock, which leaves no file behind. Raises `SinkBusy` if somebody else on this host does."""
+    with writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SinkBusy(f"another process is committing to {folder}: wait for it") from error
+        except OSError:  # a file system without locks: `still_open` alone has to do
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Aside:

@@ -1,4 +1,4 @@
-"""Rebuild the ledger of one batch from what it left: `batch.json`, manifest and parts, or its committed output.
+"""Rebuild the ledger of one batch from what it left: `batch.json`, manifest and parts, or a folder's committed output.
 
 A submission whose record stands at every destination is restored as exported. Of any other nobody knows whether it
 was sent, so it is registered as uncertain: the ordinary reconciling asks the provider before anything is sent again.
@@ -21,11 +21,15 @@ from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, sur
 from paceline.records import read_record
 from paceline.roots import path_order
 from paceline.sinks.base import Part
-from paceline.sinks.committed import Committed, is_committed
-from paceline.sinks.directory import MANIFEST, DirectorySink
-from paceline.sinks.parts import read_part
+from paceline.sinks.committed import Committed, is_committed, stands
+from paceline.sinks.directory import MANIFEST
+from paceline.sinks.part_files import PartFiles
+from paceline.sinks.places import folders, parts_folder
+from paceline.sinks.registry import shared_sink
 from paceline.times import iso_from_ns
 from paceline.views import Views
+
+_WHICH = "the first folder among the --to of its batch, or, where none is one, PACELINE_HOME/batches/BATCH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,19 @@ def open_output(folder: str) -> BatchFile:
     """Read what batch a folder holds. Raises `UsageError` or `SinkError` that says why nothing can be rebuilt there."""
     path = Path(folder, BATCH_FILE)
     if not Path(folder).is_dir():
-        raise UsageError(f"{folder!r} is no folder: name the first --to of the batch")
+        raise UsageError(f"{folder!r} is no folder: name {_WHICH}")
     try:
         found = read_batch_file(str(path))
     except FileNotFoundError as error:
         raise UsageError(
-            f"{folder!r} has no {BATCH_FILE}: it is no output, or not the first --to of its batch, or older than that"
-            " file; name the first --to"
+            f"{folder!r} has no {BATCH_FILE}: it is no output, or not the first of its batch, or older than that file;"
+            f" name {_WHICH}"
         ) from error
     if not Path(folder, MANIFEST).exists():
         raise UsageError(
             f"{folder!r} has no {MANIFEST}: bring it back from a copy; if there never was one, nothing was sent"
         )
-    first = found.spec.to[0] if found.spec.to else folder
+    first = next(iter(folders(found.spec.to)), folder)
     if not (Path(first).exists() and Path(first).samefile(folder)):
         raise UsageError(f"{folder!r} was made as {first!r}: move it back there, its batch writes to that place")
     return found
@@ -69,14 +73,14 @@ def rebuild(
     sending_s: Callable[[int], float],
     paused_message: str,
 ) -> Rebuilt:
-    """Rebuild the ledger of the batch whose first destination is `folder`.
+    """Rebuild the ledger of the batch whose `batch.json` and manifest are in `folder`.
 
     `sending_s` says for how long from now somebody may still be sending a submission of so many bytes. Raises
     `UsageError` if there is nothing to rebuild from, or the ledger has the batch; `SinkError` if something is damaged.
     """
     file = open_output(folder)
     spec, batch = file.spec, file.spec.batch_id()
-    manifest = str(Path(file.spec.to[0], MANIFEST) if spec.to else Path(folder, MANIFEST))
+    manifest = str(Path(next(iter(folders(spec.to)), folder), MANIFEST))
     with ManifestWriter.locked(manifest, batch):  # nobody plans or rebuilds meanwhile
         leavings = _Leavings(spec)
         stop = file.listed.manifest_bytes if file.listed else None
@@ -142,15 +146,15 @@ class _Leavings:
 
     def __init__(self, spec: BatchSpec) -> None:
         self._spec = spec
-        self._sinks = [DirectorySink(place) for place in spec.to]
-        self.committed = bool(spec.to) and all(is_committed(place, spec.batch_id()) for place in spec.to)
+        self._files = {place: PartFiles(folder) for place in spec.to if (folder := parts_folder(place))}
+        self.committed = bool(spec.to) and all(stands(place, spec.batch_id()) for place in spec.to)
 
     def parts(self, manifest: str, batch: str, listed: Listed | None) -> Iterator[tuple[Planned, Part | None]]:
         """Give the submissions in order, each with what stands of it; None where that isn't whole, or nowhere.
 
         One that was split is followed by its halves: its record tells of them, and stands before they are planned.
         """
-        final = [Committed(place, batch) for place in self._spec.to if is_committed(place, batch)]
+        final = [Committed(place, batch) for place in folders(self._spec.to) if is_committed(place, batch)]
         for planned in PlanReader(manifest, batch, listed.manifest_bytes if listed else None):
             yield from self._unfold(planned, final)
 
@@ -167,33 +171,23 @@ class _Leavings:
 
     def _candidates(self, planned: Planned, final: Sequence[Committed]) -> Iterator[Part | None]:
         """Give what each place has of a submission, parts first: they are read only until one is whole."""
-        for sink in self._sinks:
-            yield self._part(sink, planned)
+        for files in self._files.values():
+            yield _checked(files.find(planned.id), planned, self._spec)
         for one in final:
             yield _checked(one.part(planned.submission.index), planned, self._spec)
 
     def newest(self, batch: str) -> int:
         """Return the highest index of a submission that has a part anywhere, 0 where there is none."""
-        found = (
-            path.stem for sink in self._sinks if sink.parts.is_dir() for path in sink.parts.glob(f"{batch}-*.json")
-        )
+        places = [Path(files.folder) for files in self._files.values()]
+        found = (path.stem for place in places if place.is_dir() for path in place.glob(f"{batch}-*.json"))
         return max((root_of(index_of(name)) for name in found if name.rpartition("-")[2].isdigit()), default=0)
 
     def complete(self, part: Part) -> None:
-        """Write a part to the destinations where it is missing: exported means that each of them has it."""
-        for sink in self._sinks:
-            try:
-                if read_part(sink.part_path(part.submission), part.submission) == part:
-                    continue
-            except (OSError, ValueError):
-                pass
-            sink.write(part)
-
-    def _part(self, sink: DirectorySink, planned: Planned) -> Part | None:
-        try:
-            return _checked(read_part(sink.part_path(planned.id), planned.id), planned, self._spec)
-        except (OSError, ValueError):
-            return None
+        """Write a part where it is missing, or can't be looked for: exported means that each destination has it."""
+        for place in self._spec.to:
+            files = self._files.get(place)
+            if files is None or files.find(part.submission) != part:
+                shared_sink(place).write(part)
 
 
 def _checked(part: Part | None, planned: Planned, spec: BatchSpec) -> Part | None:

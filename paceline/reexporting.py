@@ -32,8 +32,9 @@ from paceline.records import build_part, credits_by
 from paceline.results import Results, kept_of
 from paceline.sinks.base import Closing, Part, Sink
 from paceline.sinks.committed import Committed, is_committed
-from paceline.sinks.directory import MANIFEST, SUMMARY, DirectorySink
-from paceline.sinks.parts import read_part
+from paceline.sinks.directory import MANIFEST, SUMMARY
+from paceline.sinks.part_files import PartFiles
+from paceline.sinks.places import folders, parts_folder
 from paceline.summary import summarize
 from paceline.views import BatchView, Views
 
@@ -105,8 +106,8 @@ def find_record(
     batch: BatchView, item: Submission, files: Sequence[PlannedFile], results: Results
 ) -> Mapping[str, Any] | None:
     """Return the record of one submission from an output's part or the results backend, None where neither has it."""
-    for folder in _folders(batch):
-        part = _own_part(folder, item.id)
+    for kept in _parts(batch):
+        part = kept.find(item.id)
         if part is not None and _is_of(part, batch, item, files):
             return part.record
     return kept_of(results, item)
@@ -128,8 +129,8 @@ class _Records:
         self._results = results
         self._ask = ask
         self._found = found
-        self._folders = _folders(batch)
-        self._committed = [Committed(folder, batch.id) for folder in self._folders if is_committed(folder, batch.id)]
+        self._parts = _parts(batch)
+        self._committed = [Committed(one, batch.id) for one in folders(batch.to) if is_committed(one, batch.id)]
 
     def parts(self, names: Sequence[str]) -> Iterator[Part]:
         """Give the parts of what is exported, in order."""
@@ -149,8 +150,8 @@ class _Records:
 
     def _candidates(self, item: Submission) -> Iterator[Part | None]:
         """Give what each output has of a submission, parts first: they are read only until one will do."""
-        for folder in self._folders:
-            yield _own_part(folder, item.id)
+        for kept in self._parts:
+            yield kept.find(item.id)
         for one in self._committed:
             yield one.part(index_of(item.id))
 
@@ -168,15 +169,9 @@ class _Records:
         return Origin.LEDGER, {}, replace(item, error=ErrorNote("provider", "export", text, 404).as_dict())
 
 
-def _folders(batch: BatchView) -> list[str]:
-    return [place for place in batch.to if "://" not in place]
-
-
-def _own_part(folder: str, submission: str) -> Part | None:
-    try:
-        return read_part(DirectorySink(folder).part_path(submission), submission)
-    except (OSError, ValueError):
-        return None
+def _parts(batch: BatchView) -> list[PartFiles]:
+    """Return the parts of each destination that keeps them on this machine."""
+    return [PartFiles(folder) for place in batch.to if (folder := parts_folder(place))]
 
 
 def _is_of(part: Part, batch: BatchView, item: Submission, files: Sequence[PlannedFile]) -> bool:
@@ -192,7 +187,7 @@ def _manifest(views: Views, batch: BatchView) -> Iterator[str]:
 
     Raises `SinkError` where that can't be: the files that were left out stand in the manifest alone.
     """
-    copies = [str(Path(folder, MANIFEST)) for folder in _folders(batch) if is_committed(folder, batch.id)]
+    copies = [str(Path(folder, MANIFEST)) for folder in folders(batch.to) if is_committed(folder, batch.id)]
     there = next((path for path in (batch.manifest, *copies) if Path(path).exists()), None)
     if there is not None:
         yield there
@@ -212,7 +207,7 @@ def _manifest(views: Views, batch: BatchView) -> Iterator[str]:
 
 def _summary(batch: BatchView, now_ms: int) -> Mapping[str, Any]:
     """Return the summary that the batch's outputs have; where none can be read, the ledger's."""
-    for folder in _folders(batch):
+    for folder in folders(batch.to):
         if is_committed(folder, batch.id):
             with suppress(OSError, ValueError):
                 found = jsonl.decode(Path(folder, SUMMARY).read_bytes())

@@ -11,6 +11,7 @@ together; keys are unique within a database of any number of batches. Texts are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -222,7 +223,7 @@ def _answers(record: Mapping[str, Any]) -> Iterator[tuple[Row, list[Row]]]:
     for position, (prompt, entry) in enumerate(record["data"].items(), 1):
         name = _text(prompt) or ""
         if not isinstance(entry, Mapping) or not {"status", "value"} & set(entry):
-            if entry is not None:
+            if _plain(entry) is not None:
                 said = (record["raw_status"], _plain(entry), _json(entry), None, None, None, None)
                 yield (*ids, name, position, record["run_id"], *said), []
             continue
@@ -236,7 +237,7 @@ def _answers(record: Mapping[str, Any]) -> Iterator[tuple[Row, list[Row]]]:
             record["run_id"],
             _plain(entry.get("status")),
             _plain(value),
-            None if value is None else _json(value),
+            None if _plain(value) is None else _json(value),
             _plain(entry.get("error")),
             _number(metadata.get("confidence")),
             _plain(metadata.get("reasoning")),
@@ -257,7 +258,7 @@ def _citations(cited: object) -> Iterator[Row]:
             yield file, _integer(region.get("page")), _number(x), _number(y), _plain(region.get("text")), None, None
         pages = one.get("pages")
         pages = pages if isinstance(pages, Sequence) and not isinstance(pages, str) else ()
-        shown = {region.get("page") for region in regions}
+        shown = [region.get("page") for region in regions]
         for page in [page for page in pages if page not in shown] or ([] if regions else [None]):
             yield file, _integer(page), None, None, None, None, None
 
@@ -273,8 +274,10 @@ def _objects(value: object) -> list[Mapping[str, Any]]:
 
 
 def _plain(value: object) -> str | None:
-    """Return a text as it is, None as None, anything else as JSON."""
-    return _text(value) if value is None or isinstance(value, str) else _json(value)
+    """Return a text as it is, anything else as JSON; None for what JSON has no word but null for."""
+    if value is None or isinstance(value, str):
+        return _text(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else _json(value)
 
 
 def _json(value: object) -> str:
@@ -294,7 +297,10 @@ def _text(value: str | None) -> str | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if value == value and abs(value) != float("inf") else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond every float
+        return None
 
 
 def _integer(value: object) -> int | None:

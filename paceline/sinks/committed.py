@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from paceline.halving import place
 from paceline.model import batch_of, index_of, submission_id
 from paceline.sinks.base import Part
 from paceline.sinks.directory import FILES, RESULTS, SUCCESS
+from paceline.sinks.places import PlaceKind, kind_of, local_path
+from paceline.sinks.single import owner_of
 
 
 def is_committed(folder: str, batch: str) -> bool:
@@ -19,6 +22,19 @@ def is_committed(folder: str, batch: str) -> bool:
         return Path(folder, SUCCESS).read_text("utf-8").strip() == batch
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def stands(place: str, batch: str) -> bool | None:
+    """Tell whether a destination holds the final output of this batch; None where this machine's disk doesn't tell."""
+    path = local_path(place)
+    if kind_of(place) is PlaceKind.FOLDER:
+        return is_committed(place, batch)
+    if path is None:
+        return None
+    if not os.path.lexists(path):
+        return False
+    owner = owner_of(place)
+    return None if owner is None else owner == batch
 
 
 class Committed:

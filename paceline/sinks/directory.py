@@ -14,10 +14,9 @@ from. They take as much room as `results.jsonl` and `files.jsonl` together; with
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +24,7 @@ from typing import BinaryIO
 from paceline import jsonl
 from paceline.durable import (
     Aside,
+    alone_in,
     make_private_dir,
     remove_durably,
     remove_leftovers,
@@ -33,7 +33,7 @@ from paceline.durable import (
     try_writing,
     writing,
 )
-from paceline.errors import SinkBusy, SinkError, UsageError
+from paceline.errors import SinkError, UsageError
 from paceline.halving import halves_of
 from paceline.manifest import ManifestRow, parse_row
 from paceline.model import Outcome, batch_of, index_of, submission_id
@@ -97,7 +97,7 @@ class DirectorySink:
         missing, another batch's, or for other files than the manifest says; `SinkBusy` while another commit lasts.
         """
         make_private_dir(str(self.path))
-        with _alone_in(self.path):
+        with alone_in(str(self.path)):
             if closing.still_open():
                 self._commit(closing)
 
@@ -148,23 +148,6 @@ class DirectorySink:
     def part_path(self, submission: str) -> str:
         """Name a submission's part."""
         return str(self.parts / f"{submission}.json")
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's own lock, which leaves no file behind. Raises `SinkBusy` if somebody else on this host does."""
-    with writing(str(folder)):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SinkBusy(f"another process is committing to {folder}: wait for it") from error
-        except OSError:  # a file system without locks: `still_open` alone has to do
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _copy_part(part: OpenPart, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from paceline.errors import UsageError
 
@@ -86,12 +86,12 @@ def canonical(text: str) -> str:
     if kind is PlaceKind.STORE and (parts.query or parts.fragment):
         raise UsageError(f"output {text!r}: a '?' or '#' in the name of a place in an object store is not supported")
     path = parts.path if kind is PlaceKind.WEBHOOK else parts.path.rstrip("/")
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+    return f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
 
 
 def sqlite_path(to: str) -> str:
-    """Return the file of a canonical `sqlite:` destination."""
-    return unquote(urlsplit(to).path)
+    """Return the file of a canonical `sqlite:` destination, an absolute path."""
+    return "/" + unquote(urlsplit(to).path).lstrip("/")
 
 
 def folders(to: Iterable[str]) -> list[str]:
@@ -133,7 +133,7 @@ def _sqlite(text: str, rest: str) -> str:
     if not rest.startswith("/") or rest in ("/", "//"):
         raise UsageError(f"output {text!r}: write sqlite:///x.db, or sqlite:////srv/x.db for an absolute path")
     path = Path(unquote(rest[1:])).expanduser().absolute()
-    return f"sqlite://{quote(str(path), safe='/')}"
+    return f"sqlite:///{quote(str(path), safe='/')}"
 
 
 def _without_password(text: str) -> str:

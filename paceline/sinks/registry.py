@@ -6,7 +6,10 @@ from functools import lru_cache
 
 from paceline.errors import UsageError
 from paceline.sinks.base import Sink
+from paceline.sinks.csv_file import CsvSink
 from paceline.sinks.directory import DirectorySink
+from paceline.sinks.jsonl_file import JsonlSink
+from paceline.sinks.parquet_file import ParquetSink
 from paceline.sinks.places import PlaceKind, kind_of
 
 
@@ -20,6 +23,12 @@ def open_sink(url: str) -> Sink:
     match kind_of(url):
         case PlaceKind.FOLDER:
             return DirectorySink(url)
+        case PlaceKind.JSONL:
+            return JsonlSink(url)
+        case PlaceKind.CSV:
+            return CsvSink(url)
+        case PlaceKind.PARQUET:
+            return ParquetSink(url)
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 

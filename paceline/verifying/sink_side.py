@@ -1,4 +1,4 @@
-"""Hold the records in one destination against submissions and manifest."""
+"""Hold the records in one folder, or beside one file, against submissions and manifest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paceline.files import SourceRoot
 from paceline.halving import REASON, is_half, place
 from paceline.model import SUBMISSION_ID, Outcome, State, Submission, batch_of, index_of
 from paceline.sinks.base import Part
-from paceline.sinks.committed import is_committed
-from paceline.sinks.directory import FAILURES, RESULTS, DirectorySink
+from paceline.sinks.committed import is_committed, stands
+from paceline.sinks.directory import FAILURES, RESULTS
+from paceline.sinks.part_files import PartFiles
 from paceline.sinks.parts import read_part
+from paceline.sinks.places import PlaceKind, kind_of, parts_folder
+from paceline.sinks.single import OWNER
 from paceline.verifying.file_side import check_planned, group_files, part_rows
 from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.streams import Group, Key, rows_of
@@ -31,23 +35,36 @@ class Found:
     part: Part | None
 
 
-class SinkSide:
-    """One folder. Ask for submissions in ascending order, then `finish`."""
+def can_be_read(place: str, batch: str) -> bool:
+    """Tell whether what a destination has of a batch can be read back; of a complete file, its parts may be gone."""
+    parts = parts_folder(place)
+    return parts is not None and (
+        kind_of(place) is PlaceKind.FOLDER or Path(parts).is_dir() or stands(place, batch) is False
+    )
 
-    def __init__(self, folder: str, batch: str, findings: Findings) -> None:
-        self.folder = Path(folder)
-        self.committed = is_committed(folder, batch)
+
+class SinkSide:
+    """One folder, or the parts of one file. Ask for submissions in ascending order, then `finish`.
+
+    `committed` tells of a folder whether its final files count. With `root` the source files of parts are read again.
+    """
+
+    def __init__(self, place: str, batch: str, findings: Findings, root: SourceRoot | None = None) -> None:
+        self.place = place
+        self.folder = Path(place)
+        self.committed = kind_of(place) is PlaceKind.FOLDER and is_committed(place, batch)
         self._batch = batch
-        self._sink = DirectorySink(folder)
+        self._parts = PartFiles(parts_folder(place) or place)
         self._findings = findings
+        self._root = root if kind_of(place) is not PlaceKind.FOLDER else None
         self._lines = self._records(RESULTS) if self.committed else iter(())
         self._failures = self._records(FAILURES) if self.committed else iter(())
         self._line = next(self._lines, None)
 
     def halves(self) -> Iterator[int]:
         """Give the indexes of halves that have a part or a committed record here, for want of a ledger."""
-        if self._sink.parts.is_dir():
-            names = (match[1] for path in self._sink.parts.iterdir() if (match := _PART.fullmatch(path.name)))
+        if Path(self._parts.folder).is_dir():
+            names = (match[1] for path in Path(self._parts.folder).iterdir() if (match := _PART.fullmatch(path.name)))
             yield from (index_of(name) for name in names if batch_of(name) == self._batch and is_half(index_of(name)))
         if self.committed:
             with open(self.folder / RESULTS, "rb") as stream:
@@ -61,7 +78,7 @@ class SinkSide:
             return Found(None if part is None else part.record, part)
         record = self._committed_record(place(index))
         if part is not None and record is not None and part.record != record:
-            path = self._sink.part_path(name)
+            path = self._parts.path_of(name)
             self._findings.differs(
                 Kind.RECORD_DIFFERS, submission=name, expected=f"as in {RESULTS}", found=f"otherwise in {path}"
             )
@@ -105,7 +122,7 @@ class SinkSide:
                 )
         if not self.committed and found.part is not None and group is not None:
             planned = group_files(group) if item.reason != REASON else ()
-            check_planned(planned, part_rows(found.part), lambda _: item, self._findings)
+            check_planned(planned, part_rows(found.part), lambda _: item, self._findings, self._root)
 
     def finish(self, known: Callable[[str], bool]) -> None:
         """Look for records of anything else, once all submissions were asked for."""
@@ -114,16 +131,16 @@ class SinkSide:
             self._line = next(self._lines, None)
         for _, row in self._failures:
             self._findings.differs(Kind.RECORD_UNKNOWN, submission=row.get("submission"), found=FAILURES)
-        if self._sink.parts.is_dir():
-            with os.scandir(self._sink.parts) as entries:
+        if Path(self._parts.folder).is_dir():
+            with os.scandir(self._parts.folder) as entries:
                 for entry in entries:
                     match = _PART.fullmatch(entry.name)
                     ours = match is not None and batch_of(match[1]) == self._batch and known(match[1])
-                    if not ours and not entry.name.startswith("."):
+                    if not ours and not entry.name.startswith(".") and entry.name != OWNER:
                         self._findings.differs(Kind.RECORD_UNKNOWN, found=entry.path)
 
     def _part(self, name: str) -> Part | None:
-        path = self._sink.part_path(name)
+        path = self._parts.path_of(name)
         try:
             return read_part(path, name)
         except FileNotFoundError:

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paceline.errors import SinkError
 from paceline.halving import complete, is_half, place
 from paceline.model import Outcome, State, Submission, external_id, index_of, submission_id
 from paceline.roots import Root
+from paceline.sinks.base import Closing
+from paceline.sinks.committed import stands
 from paceline.sinks.directory import RESULTS
+from paceline.sinks.places import PlaceKind, folders, kind_of
+from paceline.sinks.registry import open_sink
+from paceline.sinks.single import FileSink
 from paceline.verifying.file_side import check_files
 from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.ledger_side import LedgerSide, chunks
 from paceline.verifying.provider_side import Find, check_runs
-from paceline.verifying.sink_side import Found, SinkSide
+from paceline.verifying.sink_side import Found, SinkSide, can_be_read
 from paceline.verifying.streams import Group, groups, manifest_rows, path_key, rows_of, side_by_side, with_halves
 from paceline.views import BatchView, Views
 
@@ -50,11 +57,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is open: submissions under way, those of them that are held, and whether the batch itself has ended."""
+    """What is open: submissions under way, those of them that are held, and whether the batch itself has ended.
+
+    `unread` are the destinations that weren't compared: what is there can't be read back from here.
+    """
 
     open: int
     held: int
     ended: bool
+    unread: tuple[str, ...] = ()
 
 
 def verify(subject: Subject, views: Views | None, findings: Findings) -> Verdict:
@@ -70,10 +81,14 @@ class _Verifier:
         self._subject = subject
         self._views = views
         self._findings = findings
-        self._sinks = [SinkSide(place, subject.batch, findings) for place in subject.to if "://" not in place]
+        readable = [place for place in subject.to if can_be_read(place, subject.batch)]
+        root = None if folders(subject.to) else subject.root
+        self._sinks = [SinkSide(place, subject.batch, findings, root) for place in readable[:1]]
+        self._sinks += [SinkSide(place, subject.batch, findings) for place in readable[1:]]
+        self._unread = [place for place in subject.to if place not in readable]
         view = subject.view
         self._ledger = LedgerSide(views, view, findings) if views is not None and view is not None else None
-        self._open = self._held = 0
+        self._open = self._held = self._in_manifest = 0
 
     def run(self) -> Verdict:
         subject, findings = self._subject, self._findings
@@ -86,6 +101,7 @@ class _Verifier:
         self._check_twice()
         if self._ledger is not None:
             self._ledger.check_totals(findings.checked["skipped"])
+        first = next((sink for sink in self._sinks if sink.committed), None)
         for sink in self._sinks:
             sink.finish(self._is_known)
             if sink.committed:
@@ -96,12 +112,14 @@ class _Verifier:
                     subject.batch,
                     self._items(sink),
                     findings,
-                    subject.root if sink is self._sinks[0] else None,
+                    subject.root if sink is first else None,
                     halves,
                 )
         ended = self._check_committed()
+        if ended and not self._open:
+            self._check_merged()
         findings.checked["open"] = self._open
-        return Verdict(self._open, self._held, ended)
+        return Verdict(self._open, self._held, ended, tuple(self._unread))
 
     def _halves(self) -> Iterable[int]:
         if self._views is not None and self._ledger is not None:
@@ -124,6 +142,7 @@ class _Verifier:
             if item is None and group is None:
                 continue
             self._findings.checked["submissions"] += 1
+            self._in_manifest += group is not None and not is_half(index)
             self._findings.checked["files"] += len(group.files) if group and not is_half(index) else 0
             item = item or self._without_ledger(name, found)
             items[name] = item
@@ -138,7 +157,7 @@ class _Verifier:
         """Tell what the records say of a submission, or that nobody knows."""
         record = next((one.record for one in found if one.record is not None), None)
         if self._ledger is not None or record is None:
-            committed = self._ledger is None and any(sink.committed for sink in self._sinks)
+            committed = self._ledger is None and any(stands(sink.place, self._subject.batch) for sink in self._sinks)
             state = State.PLANNED if self._ledger is not None else State.EXPORTED if committed else State.UNCERTAIN
             return _item(name, state, {})
         return _item(name, State.EXPORTED, record)
@@ -187,20 +206,35 @@ class _Verifier:
                 self._findings.differs(Kind.MANIFEST_ORDER, path=one, expected="once", found="planned and left out")
 
     def _check_committed(self) -> bool:
-        """Hold `_SUCCESS` against the ledger; return whether the batch has ended."""
+        """Hold what is committed against the ledger; return whether the batch has ended."""
+        there = {where: stands(where, self._subject.batch) for where in self._subject.to}
         if self._views is None or self._ledger is None:
-            return all(sink.committed for sink in self._sinks)
+            known = [one for one in there.values() if one is not None]
+            return bool(known) and all(known)
         before, now = self._subject.view, self._views.batch(self._subject.batch)
         ended = before is not None and before.closed
-        for sink in self._sinks:
-            early = sink.committed and not (now.closed or now.closing)
-            if early or (ended and not sink.committed):
-                self._findings.differs(
-                    Kind.NOT_COMMITTED,
-                    expected=f"{now.state.value} in the ledger",
-                    found=f"{'a' if sink.committed else 'no'} _SUCCESS in {sink.folder}",
-                )
+        for where in there:
+            folder = kind_of(where) is PlaceKind.FOLDER
+            early = folder and there[where] and not (now.closed or now.closing)  # a file stays until the next commit
+            if early or (ended and there[where] is False):
+                what = f"{'a' if there[where] else 'no'} _SUCCESS in {where}" if folder else f"no file of it at {where}"
+                self._findings.differs(Kind.NOT_COMMITTED, expected=f"{now.state.value} in the ledger", found=what)
         return ended
+
+    def _check_merged(self) -> None:
+        """Look whether single files are what their parts come to; a Parquet file's bytes depend on its writer."""
+        batch = self._subject.batch
+        for sink in self._sinks:
+            if kind_of(sink.place) is PlaceKind.PARQUET:
+                self._unread.append(sink.place)
+            one = open_sink(sink.place) if kind_of(sink.place) in (PlaceKind.JSONL, PlaceKind.CSV) else None
+            if not isinstance(one, FileSink) or not stands(sink.place, batch):
+                continue
+            with suppress(SinkError):  # a part that is missing, say: reported already
+                if not one.matches(Closing(batch, self._subject.manifest, self._in_manifest, {})):
+                    self._findings.differs(
+                        Kind.RECORD_DIFFERS, expected="what its parts come to", found=f"otherwise in {sink.place}"
+                    )
 
 
 def _recorded_items(folder: Path, batch: str) -> Iterator[Submission]:

@@ -203,7 +203,7 @@ def test_a_run_into_an_output_that_the_ledger_no_longer_has_is_refused(scene: Sc
             "Target", SimpleNamespace(spec=spec, manifest=str(scene.manifest), source=SimpleNamespace(location="x"))
         )
         with pytest.raises(UsageError, match=words):
-            refuse_lost_ledger(str(scene.out), target, services)
+            refuse_lost_ledger(target, services)
 
 
 def test_a_removed_batchs_output_is_part_of_no_other_file_set(scene: Scene, verbs: Verbs, tmp_path: Path) -> None:

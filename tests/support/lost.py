@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from paceline.model import BatchSpec, Choice, SizeLimits, submission_id
 from paceline.rebuilding import Rebuilt, rebuild
 from paceline.runner import Runner
+from paceline.sinks.places import parts_folder
 from paceline.sinks.registry import open_sink
 from paceline.spool import Notes
 from paceline.views import BatchView
@@ -22,10 +24,21 @@ LIMITS = SizeLimits(files=2, file_bytes=1000)
 
 
 class Scene:
-    """`files` source files, `per_run` a submission, and one that is left out; results go to `places` folders."""
+    """`files` source files, `per_run` a submission, and one that is left out; results go to `places` folders.
+
+    With `names` they go to files of those names in `folder` instead; `out`, where the manifest is, is in the home then.
+    """
 
     def __init__(
-        self, folder: Path, files: int = 12, *, places: int = 1, redis: Any = None, per_run: int = 2, isolate: int = 0
+        self,
+        folder: Path,
+        files: int = 12,
+        *,
+        places: int = 1,
+        redis: Any = None,
+        per_run: int = 2,
+        isolate: int = 0,
+        names: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.world = World(redis)
@@ -33,9 +46,7 @@ class Scene:
         for number in range(files):
             put(folder / "source" / f"{number:03d}", b"x" * (number + 1))
         put(folder / "source" / "empty", b"")
-        self.outs = [folder / f"out{number}" for number in range(places)]
-        self.out = self.outs[0]
-        self.manifest = self.out / "manifest.jsonl"
+        self.outs = [folder / name for name in names or [f"out{number}" for number in range(places)]]
         self.spec = BatchSpec(
             source=str(folder / "source"),
             account="fake",
@@ -49,6 +60,8 @@ class Scene:
         )
         self.limits = replace(LIMITS, files=per_run)
         self.id = self.spec.batch_id()
+        self.out = folder / "home" / "batches" / self.id if names else self.outs[0]
+        self.manifest = self.out / "manifest.jsonl"
 
     def _with_folders(self) -> None:
         self.world.context = replace(self.world.context, sink=open_sink)
@@ -69,8 +82,8 @@ class Scene:
         )
 
     def exported(self) -> int:
-        """Count the parts that stand in the first folder."""
-        return len(list((self.out / "parts").glob("*.json")))
+        """Count the parts that stand at the first destination."""
+        return len(list(self.part(1).parent.glob("*.json")))
 
     def lose(self, *, spool: bool = True) -> None:
         """Empty Redis, and (unless told otherwise) this machine's spool; what the provider has goes on."""
@@ -100,4 +113,4 @@ class Scene:
 
     def part(self, index: int, place: int = 0) -> Path:
         """Name a part's file."""
-        return self.outs[place] / "parts" / f"{submission_id(self.id, index)}.json"
+        return Path(str(parts_folder(str(self.outs[place]))), f"{submission_id(self.id, index)}.json")
