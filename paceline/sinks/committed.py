@@ -11,7 +11,8 @@ from paceline import jsonl
 from paceline.halving import place
 from paceline.model import batch_of, index_of, submission_id
 from paceline.sinks.base import Part
-from paceline.sinks.directory import FILES, RESULTS, SUCCESS
+from paceline.sinks.directory import SUCCESS
+from paceline.sinks.merging import FILES, RESULTS
 from paceline.sinks.places import PlaceKind, kind_of, local_path
 from paceline.sinks.single import owner_of
 

@@ -11,6 +11,7 @@ from paceline.sinks.directory import DirectorySink
 from paceline.sinks.jsonl_file import JsonlSink
 from paceline.sinks.parquet_file import ParquetSink
 from paceline.sinks.places import PlaceKind, kind_of
+from paceline.sinks.store import StoreSink
 
 
 def open_sink(url: str) -> Sink:
@@ -29,6 +30,8 @@ def open_sink(url: str) -> Sink:
             return CsvSink(url)
         case PlaceKind.PARQUET:
             return ParquetSink(url)
+        case PlaceKind.STORE:
+            return StoreSink(url)
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 

@@ -14,7 +14,7 @@ from paceline.halving import halves_of, root_of, unfold
 from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of, submission_id
 from paceline.roots import Root
 from paceline.sinks.base import Part
-from paceline.sinks.directory import FILES
+from paceline.sinks.merging import FILES
 from paceline.stores.clients import StoreFailed
 from paceline.times import iso_from_ns
 from paceline.verifying.findings import Findings, Kind

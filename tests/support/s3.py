@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import urllib.request
+from functools import cached_property
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -57,8 +58,9 @@ class S3Server:
         """Return what a client has to have in its environment."""
         return {**KEYS, "AWS_ENDPOINT_URL": self.url}
 
+    @cached_property
     def client(self) -> Any:
-        """Return a client that isn't ours."""
+        """A client that isn't ours."""
         import boto3
         from botocore.config import Config
 
@@ -73,7 +75,7 @@ class S3Server:
 
     def bucket(self) -> Bucket:
         """Make a new bucket."""
-        return Bucket(self.client(), f"bucket-{next(self._names)}")
+        return Bucket(self.client, f"bucket-{next(self._names)}")
 
     def reset(self) -> None:
         """Forget everything."""
@@ -87,7 +89,7 @@ class Bucket:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self.name = name
-        client.create_bucket(Bucket=name)
+        client.create_bucket(Bucket=name)  # again does nothing
 
     def put(self, key: str, content: bytes = b"content") -> None:
         """Put an object."""
