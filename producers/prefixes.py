@@ -148,18 +148,18 @@ def _within(location: str, places: Collection[str]) -> tuple[str, ...]:
 
 
 def _pages(address: Address, location: str, after: str | None) -> Iterator[Sequence[Mapping[str, Any]]]:
-    client = client_of(address)
     behind = None if after is None else address.key + after
-    pages = iter(driver().list(client, address.key or None, offset=behind, chunk_size=PAGE))
-    while True:
-        try:
+    try:
+        client = client_of(address)
+        pages = iter(driver().list(client, address.key or None, offset=behind, chunk_size=PAGE))
+        while True:
             with asking(location):
                 page = next(pages, None)
-        except (StoreFailed, NoObject) as error:
-            raise UsageError(f"source {location!r} can't be listed: {error}") from error
-        if page is None:
-            return
-        yield page
+            if page is None:
+                return
+            yield page
+    except (StoreFailed, NoObject) as error:
+        raise UsageError(f"source {location!r} can't be listed: {error}") from error
 
 
 def _empty(address: Address, page: Sequence[Mapping[str, Any]]) -> dict[str, bool]:

@@ -252,6 +252,6 @@ def _sinking() -> Iterator[None]:
     try:
         yield
     except StoreFailed as error:
-        raise SinkError(f"{error}; what is to be written is kept, and tried again") from error
+        raise SinkError(str(error)) from error
     except NoObject as error:
         raise SinkError(f"{error.strerror}: bring it back, or make the bucket") from error

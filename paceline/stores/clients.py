@@ -33,12 +33,19 @@ _KEYS = {
     "gs": "export GOOGLE_APPLICATION_CREDENTIALS, the path of a service account's key",
     "az": "export AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_CREDENTIALS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+    "gs": ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_CLIENT_ID"),
+}
 _ENDPOINTS = {
     "s3": "check the network and AWS_ENDPOINT_URL",
     "gs": "check the network",
     "az": "check the network, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ENDPOINT",
 }
-_METADATA_SERVERS = ("169.254.169.254", "169.254.170.", "metadata.google.internal")
+_METADATA_SERVERS = ("169.254.169.254", "169.254.170.", "/latest/api/token", "/latest/meta-data/", "computeMetadata")
+"""Asked by the driver for credentials where the environment has none."""
+
 _NO_KEYS = (*_METADATA_SERVERS, "Account must be specified", "MissingAccount", "Missing AccessKeyId")
 _WRONG_REGION = ("redirect without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed")
 _WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthenticationFailed")
@@ -119,6 +126,20 @@ def allows_http(scheme: str, environment: Mapping[str, str]) -> bool:
         return True
     named = (value for name, value in environment.items() if name.startswith(prefix) and "ENDPOINT" in name)
     return any(value.startswith("http://") for value in named)
+
+
+def configured(environment: Mapping[str, str]) -> list[str]:
+    """Name the stores for which the environment has something like credentials, and where they are looked for."""
+    found = []
+    for scheme, names in _CREDENTIALS.items():
+        if any(environment.get(name) for name in names):
+            prefix = _VARIABLES[scheme]
+            where = next(
+                (environment[name] for name in (f"{prefix}ENDPOINT_URL", f"{prefix}ENDPOINT") if name in environment),
+                "",
+            )
+            found.append(f"{scheme}:// at {where}" if where else f"{scheme}://")
+    return found
 
 
 @contextmanager

@@ -335,7 +335,7 @@ def test_a_source_is_the_same_however_it_is_named(root: Path, monkeypatch: pytes
         ("", "no source"),
         ("nowhere", r"'nowhere'.*spelling"),
         ("-", "stdin"),
-        ("s3://bucket/x", "URLs"),
+        ("s3a://bucket/x", "write s3://"),
         ("rows.csv", "manifests"),
         ("rows.jsonl", "manifests"),
         ("fifo", "neither a folder nor a regular file"),
