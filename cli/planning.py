@@ -59,7 +59,7 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     else:
         _print(report)
     if not tally.total:
-        click.echo(f"{target.source.location!r} has no file to run (hidden files don't count)", err=True)
+        click.echo(target.source.nothing, err=True)
         return Exit.NOTHING_TO_DO
     if not tally.files:
         click.echo(f"No file of {target.source.location!r} can be run; the manifest says why for each.", err=True)

@@ -85,7 +85,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
 
     if batch is None:
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
-            raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
+            raise NothingToDo(target.source.nothing)
         refuse_lost_ledger(target, services)
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)

@@ -50,13 +50,18 @@ class Target:
 
 
 def make_target(settings: Settings, asked: Asked) -> Target:
-    """Check the options against the settings. Raises `UsageError` or `ConfigError`; touches nothing."""
+    """Check the options against the settings. Raises `UsageError` or `ConfigError`.
+
+    Touches nothing, but for a list that is kept under `PACELINE_HOME`.
+    """
     from producers.filters import Rules
     from producers.grouping import parse_grouping
     from producers.sources import resolve_sources
 
+    outputs = tuple(map(canonical, asked.to))
+    written = [path for place in outputs for path in written_places(place)]
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
-    source = resolve_sources(asked.sources, rules, settings.home)
+    source = resolve_sources(asked.sources, rules, settings.home, written)
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
     account, agent_id = parse_agent(settings, asked.agent or "")
     sizes = account.size_limits
@@ -64,7 +69,6 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         raise UsageError(
             f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
         )
-    outputs = tuple(map(canonical, asked.to))
     for place in outputs:
         if source.location.rstrip("/") in (place, local_path(place)):
             raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
@@ -83,7 +87,6 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     )
     kept = str(settings.home / "batches" / spec.batch_id())
     manifest = str(Path(next(iter(folders(outputs)), kept)) / "manifest.jsonl")
-    written = [path for place in outputs for path in written_places(place)]
     exclude = (*written, str(settings.home))
     return Target(settings, account, source, spec, sizes, manifest, exclude, grouping)
 

@@ -18,6 +18,7 @@ from docs.blocks import put
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
 from paceline.model import BatchState, Outcome, SkipReason, State
+from paceline.tables import TABLES, Table
 from paceline.verifying.findings import Kind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,18 @@ def verbs_help() -> str:
     return "\n\n".join(parts)
 
 
+def tables() -> str:
+    """Return the tables of results with their columns."""
+    return "\n\n".join(_table(table) for table in TABLES)
+
+
+def _table(table: Table) -> str:
+    rows = ["| column | holds | |", "|---|---|---|"]
+    rows += [f"| `{column.name}` | {column.kind} | {column.about} |" for column in table.columns]
+    key = ", ".join(f"`{name}`" for name in table.key)
+    return f"### `{table.name}`: {table.about}\n\nKey: {key}\n\n" + "\n".join(rows)
+
+
 def _fenced(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```"
 
@@ -88,6 +101,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     },
     "docs/operations.md": {"differences": lambda: words(Kind, head="kind")},
     "docs/cli.md": {"verbs": verbs_help},
+    "docs/results.md": {"tables": tables},
 }
 """Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""
 

@@ -27,7 +27,8 @@ from paceline.stores.addresses import Address, parse_address
 from paceline.stores.clients import NoObject, StoreFailed, asking, client_of, driver
 from paceline.stores.objects import Found, found, look
 from paceline.stores.roots import AT_ONCE
-from producers.sources import Source, SourceKind
+from producers.filters import Filter, Rules
+from producers.sources import Source, SourceKind, no_files
 
 PAGE = 1000
 """Objects that a store lists in one answer."""
@@ -35,7 +36,7 @@ PAGE = 1000
 _DIRECTORY_BUCKET = "--x-s3"
 
 
-def resolve_address(text: str) -> Source:
+def resolve_address(text: str, rules: Rules) -> Source:
     """Understand an address as a SOURCE: an object if there is one of that key, else what is beneath it.
 
     Its location ends with `/` if it is a prefix. Asks the store where there is no `/` at the end. Raises `UsageError`.
@@ -46,21 +47,24 @@ def resolve_address(text: str) -> Source:
         single = f"{address.origin}/{text.partition('://')[2].partition('/')[2]}"
         try:
             if address.is_web or look(address, single).size_bytes:
-                return Source(single, SourceKind.FILE, Object(single))
+                return Source(single, SourceKind.FILE, Object(single), nothing=f"{single!r} has no file to run")
         except NoObject:
             pass
         except StoreFailed as error:
             if not error.denied:  # who may list `docs/` is often refused `docs`
                 raise UsageError(f"source {text!r}: {error}") from error
     location = f"{address.origin}/{address.key.rstrip('/')}/" if address.key else f"{address.origin}/"
-    return Source(location, SourceKind.FOLDER, Prefix(location))
+    listing = Prefix(location, rules.filter(), rules.hidden)
+    return Source(location, SourceKind.FOLDER, listing, rules.options(), nothing=no_files(repr(location), rules))
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """All objects beneath an address that ends with a slash."""
+    """What is wanted of the objects beneath an address that ends with a slash."""
 
     location: str
+    choose: Filter | None = None
+    hidden: bool = False
 
     @property
     def ordered(self) -> bool:
@@ -75,8 +79,12 @@ class Prefix:
     def entries(self, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
         """List it, a page in memory at a time."""
         outputs = _within(self.location, exclude)
-        visible = (entry for entry in self._entries(after) if not is_hidden(entry.path))
-        return (entry for entry in visible if not entry.path.startswith(outputs))
+        return (entry for entry in self._entries(after) if self._takes(entry.path, outputs))
+
+    def _takes(self, path: str, outputs: tuple[str, ...]) -> bool:
+        if path.startswith(outputs) or (is_hidden(path) and not self.hidden):
+            return False
+        return self.choose is None or self.choose.takes_named(path)
 
     def _entries(self, after: str | None) -> Iterator[SourceFile | SkippedFile]:
         address = parse_address(self.location)

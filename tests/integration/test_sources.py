@@ -16,8 +16,10 @@ from paceline.chunking import chunk
 from paceline.errors import UsageError
 from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
+from producers.filters import Rules
 from producers.planning import Cut, Resume, Tally, plan_entries, resume_from
-from producers.sources import Source, SourceKind, Tree, resolve_source
+from producers.sources import Source, SourceKind, resolve_source, resolve_sources
+from producers.trees import Tree
 from producers.walking import path_key, walk
 from tests.support.trees import ODD_NAMES, as_another_user, put, put_deep, put_raw, put_socket, remove_deep
 
@@ -334,10 +336,9 @@ def test_a_source_is_the_same_however_it_is_named(root: Path, monkeypatch: pytes
     [
         ("", "no source"),
         ("nowhere", r"'nowhere'.*spelling"),
-        ("-", "stdin"),
         ("s3a://bucket/x", "write s3://"),
-        ("rows.csv", "manifests"),
-        ("rows.jsonl", "manifests"),
+        ("rows.csv", "no column 'path'.*itself"),
+        ("rows.jsonl", "line 1: no JSON"),
         ("fifo", "neither a folder nor a regular file"),
         ("loop", "loop"),
         ("nul\0", "no such source"),
@@ -353,9 +354,8 @@ def test_a_source_that_does_not_work_is_named_with_what_does(
     monkeypatch.chdir(root)
 
     with pytest.raises(UsageError, match=says) as caught:
-        resolve_source(text)
+        resolve_sources([text], Rules(), root / ".paceline")
 
-    assert "folder" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from paceline.errors import SourceUnreachable
 from paceline.files import SourceRoot
+from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
 from paceline.providers.base import Upload
 from paceline.providers.kindo_body import Body, Forms, Weighing
@@ -72,11 +73,16 @@ def test_no_request_is_too_large_and_none_could_have_taken_the_next_file(tmp_pat
 
 
 def test_a_listing_taken_up_again_cuts_the_same_submissions(tmp_path: Path) -> None:
-    root = make_source(tmp_path)
+    root = make_source(tmp_path / "files")
     source = resolve_source(str(root))
     plan = [one for one in plan_entries(source, Cut(LIMITS, 300, scale_of(root))) if isinstance(one, PlannedSubmission)]
-    for place, submission in enumerate(plan[:-1]):
-        resume = Resume(submission.files[-1].path, submission.index + 1)
+    for place in range(len(plan) - 1):
+        path = str(tmp_path / f"manifest-{place}")
+        with ManifestWriter(path, "b123456789") as manifest:
+            for submission in plan[: place + 1]:
+                manifest.write(submission)
+            offset = manifest.flush()
+        resume = Resume(None, place + 2, path, offset)
         again = plan_entries(source, Cut(LIMITS, 300, scale_of(root)), resume=resume)
         assert [one for one in again if isinstance(one, PlannedSubmission)] == plan[place + 1 :]
 

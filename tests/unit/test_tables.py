@@ -238,7 +238,7 @@ def wrong(found: Mapping[str, Sequence[Row]]) -> list[Any]:
 
 
 @given(st.dictionaries(st.text(), ENTRY, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_no_answer_breaks_the_tables(data: dict[str, Any]) -> None:
     one = part(1, [FILE], data=data)
 
@@ -257,7 +257,7 @@ def _escaped_twins(data: Mapping[str, Any]) -> bool:
 
 
 @given(st.dictionaries(st.text(), ENTRY, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_part_read_back_has_the_same_rows(data: dict[str, Any]) -> None:
     one = part(1, [FILE], data=data)
 
