@@ -79,6 +79,21 @@ def providers() -> Iterator[Check]:
     yield from bad
 
 
+def object_stores() -> Check:
+    """Look for the driver of object stores, and whether the environment has credentials for any. Asks none of them."""
+    from paceline.errors import UsageError
+    from paceline.stores.clients import configured, driver
+
+    try:
+        found = f"obstore {driver().__version__}"
+    except UsageError:
+        return Check(
+            "object stores", None, "not installed; for s3://, gs://, az:// pip install 'paceline[objectstore]'"
+        )
+    known = ", ".join(configured(os.environ)) or "none in the environment"
+    return Check("object stores", True, f"{found}; credentials: {known}")
+
+
 def home(settings: Settings) -> Check:
     """Look whether the home can be written, without making it."""
     place: Path = settings.home

@@ -48,6 +48,7 @@ def command(agent: str | None, as_json: bool) -> int:
 def _all(agent: str | None) -> Iterator[Check]:
     yield from checks.environment()
     yield from checks.providers()
+    yield checks.object_stores()
     try:
         settings = load_settings()
     except PacelineError as error:

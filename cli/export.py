@@ -22,6 +22,7 @@ from paceline.errors import ConfigError, LedgerLost, UsageError
 from paceline.model import EndpointClass, RunView
 from paceline.providers.base import Provider
 from paceline.reexporting import Origin, Reexported, reexport
+from paceline.roots import is_address
 from paceline.sinks.places import PlaceKind, canonical, kind_of, local_path
 from paceline.sinks.registry import check_writable, open_sink
 from paceline.views import BatchView
@@ -76,6 +77,8 @@ def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[s
             raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another place")
         local = local_path(place)
         if local and place not in batch.to and Path(batch.source) in (Path(local), *Path(local).parents):
+            raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
+        if is_address(batch.source) and f"{place}/".startswith(batch.source):
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
         holder = _holder(place, others)
         if holder not in (None, batch.id):

@@ -145,6 +145,10 @@ def refuse_lost_ledger(target: Target, services: Services) -> None:
 
 def _is_begun(place: str) -> bool:
     """Tell whether some batch has left something where a destination keeps its parts."""
+    if kind_of(place) is PlaceKind.STORE:
+        from paceline.sinks.store import StoreSink
+
+        return StoreSink(place).holder() is not None
     parts = parts_folder(place)
     if parts is not None and Path(parts).is_dir() and any(Path(parts).iterdir()):
         return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cli.asked import Asked, choices_of, inputs_of, set_options
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
-from paceline.sinks.places import canonical, folders, local_path, private_paths
+from paceline.sinks.places import canonical, folders, local_path, written_places
 
 if TYPE_CHECKING:
     from config.accounts import Account
@@ -65,7 +65,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
 
         return target_of(settings, asked)
     outputs = tuple(map(canonical, asked.to))
-    written = [path for place in outputs for path in private_paths(place)]
+    written = [path for place in outputs for path in written_places(place)]
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
     source = resolve_sources(asked.sources, rules, settings.home, written)
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
@@ -76,7 +76,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
             f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
         )
     for place in outputs:
-        if local_path(place) == source.location:
+        if source.location.rstrip("/") in (place, local_path(place)):
             raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
     spec = BatchSpec(
         source=source.location,
@@ -118,7 +118,7 @@ def excluded(target: Target, services: Services) -> tuple[str, ...]:
     batches = [views.find_batch(batch_id) for batch_id in views.batch_ids()]
     places = {place for batch in batches if batch is not None for place in batch.to}
     places |= {place for gone in all_forgotten(services.redis) for place in gone.to}
-    outputs = {path for place in places for path in private_paths(place)}
+    outputs = {path for place in places for path in written_places(place)}
     return (*target.exclude, *sorted(path for path in outputs if root in Path(path).parents))
 
 

@@ -7,8 +7,9 @@ sent costs time, sending again what was costs money. Only a submission that is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from paceline.durable import replace_atomically
 from paceline.errors import SinkError
@@ -128,12 +129,15 @@ def survey(path: str, batch: str, stop: int | None) -> Extent:
     return Extent(last, reader.skipped, reader.offset)
 
 
-def mend_end(path: str, last: Planned, files_per_run: int) -> bool:
+def mend_end(
+    path: str, last: Planned, files_per_run: int, key: Callable[[str], Any] = lambda path: path.split("/")
+) -> bool:
     """Make sure that planning can go on behind the last submission of a file whose writer was killed.
 
     If it was cut off between two lines, files may be missing behind it which sort before a skipped file that stands in
     front of it, and planning goes on behind the greater of the two. So such skipped files are taken out: they are
-    listed again, at their place. True if the file was changed. Raises `SinkError`.
+    listed again, at their place. `key` is what the listing's order compares. True if the file was changed. Raises
+    `SinkError`.
     """
     files = last.submission.files
     if len(files) >= files_per_run or not last.gap:
@@ -143,8 +147,8 @@ def mend_end(path: str, last: Planned, files_per_run: int) -> bool:
         lines = [stream.readline()]
         while stream.tell() < last.start:
             lines.append(stream.readline())
-    end = files[-1].path.split("/")
-    kept = [line for line in lines if parse_row(line).path.split("/") < end]
+    end = key(files[-1].path)
+    kept = [line for line in lines if key(parse_row(line).path) < end]
     if len(kept) == len(lines):
         return False
     replace_atomically(path, _with_end(path, last, kept))

@@ -22,11 +22,12 @@ from paceline.model import BatchSpec, PlannedSubmission, index_of, submission_id
 from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, survey
 from paceline.records import read_record
 from paceline.remembering import remember, remember_last
+from paceline.roots import path_order
 from paceline.sinks.base import Part
 from paceline.sinks.committed import Committed, is_committed, stands
 from paceline.sinks.directory import MANIFEST
-from paceline.sinks.part_files import PartFiles
-from paceline.sinks.places import folders, parts_folder
+from paceline.sinks.kept import kept_parts
+from paceline.sinks.places import folders
 from paceline.sinks.registry import shared_sink
 from paceline.times import iso_from_ns
 from paceline.views import Views
@@ -98,7 +99,7 @@ def rebuild(
                 " manifest and batch.json of that time back, or choose another --to to pay for everything again"
             )
         if extent.last and not listed:
-            mend_end(manifest, extent.last, spec.files_per_run)
+            mend_end(manifest, extent.last, spec.files_per_run, path_order(spec.source))
         ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
         _refuse_known(views, batch)
         view = views.batch(batch)
@@ -163,7 +164,7 @@ class _Leavings:
 
     def __init__(self, spec: BatchSpec) -> None:
         self._spec = spec
-        self._files = {place: PartFiles(folder) for place in spec.to if (folder := parts_folder(place))}
+        self._kept = {place: kept for place in spec.to if (kept := kept_parts(place))}
         self.committed = bool(spec.to) and all(stands(place, spec.batch_id()) for place in spec.to)
 
     def parts(self, manifest: str, batch: str, listed: Listed | None) -> Iterator[tuple[Planned, Part | None]]:
@@ -188,22 +189,21 @@ class _Leavings:
 
     def _candidates(self, planned: Planned, final: Sequence[Committed]) -> Iterator[Part | None]:
         """Give what each place has of a submission, parts first: they are read only until one is whole."""
-        for files in self._files.values():
-            yield _checked(files.find(planned.id), planned, self._spec)
+        for kept in self._kept.values():
+            yield _checked(kept.find(planned.id), planned, self._spec)
         for one in final:
             yield _checked(one.part(planned.submission.index), planned, self._spec)
 
     def newest(self, batch: str) -> int:
         """Return the highest index of a submission that has a part anywhere, 0 where there is none."""
-        places = [Path(files.folder) for files in self._files.values()]
-        found = (path.stem for place in places if place.is_dir() for path in place.glob(f"{batch}-*.json"))
+        found = (name for kept in self._kept.values() for name in kept.names(batch))
         return max((root_of(index_of(name)) for name in found if name.rpartition("-")[2].isdigit()), default=0)
 
     def complete(self, part: Part) -> None:
         """Write a part where it is missing, or can't be looked for: exported means that each destination has it."""
         for place in self._spec.to:
-            files = self._files.get(place)
-            if files is None or files.find(part.submission) != part:
+            kept = self._kept.get(place)
+            if kept is None or kept.find(part.submission) != part:
                 shared_sink(place).write(part)
 
 

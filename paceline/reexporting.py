@@ -33,8 +33,8 @@ from paceline.results import Results, kept_of
 from paceline.sinks.base import Closing, Part, Sink
 from paceline.sinks.committed import Committed, is_committed
 from paceline.sinks.directory import MANIFEST, SUMMARY
-from paceline.sinks.part_files import PartFiles
-from paceline.sinks.places import folders, parts_folder
+from paceline.sinks.kept import Kept, kept_parts
+from paceline.sinks.places import folders
 from paceline.summary import summarize
 from paceline.views import BatchView, Views
 
@@ -169,9 +169,9 @@ class _Records:
         return Origin.LEDGER, {}, replace(item, error=ErrorNote("provider", "export", text, 404).as_dict())
 
 
-def _parts(batch: BatchView) -> list[PartFiles]:
-    """Return the parts of each destination that keeps them on this machine."""
-    return [PartFiles(folder) for place in batch.to if (folder := parts_folder(place))]
+def _parts(batch: BatchView) -> list[Kept]:
+    """Return the parts of each destination that keeps them."""
+    return [kept for place in batch.to if (kept := kept_parts(place))]
 
 
 def _is_of(part: Part, batch: BatchView, item: Submission, files: Sequence[PlannedFile]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from paceline.errors import SourceUnreachable
 from paceline.files import SourceRoot
@@ -33,8 +33,19 @@ def is_address(location: str) -> bool:
     return "://" in location or location == URLS
 
 
+def path_order(location: str) -> Callable[[str], Any]:
+    """Return what an ordered listing of a source compares: components in a folder, bytes of keys in a store."""
+    if is_address(location):
+        return lambda path: path.encode("utf-8", "surrogateescape")
+    return lambda path: path.split("/")
+
+
 def open_root(location: str) -> Root:
     """Open a batch's source. Raises `SourceUnreachable` where this machine doesn't have it."""
+    if is_address(location):
+        from paceline.stores.roots import StoreRoot, UrlsRoot
+
+        return UrlsRoot() if location == URLS else StoreRoot(location)
     if not Path(location).exists():
         raise SourceUnreachable(f"{location!r} is not there on {socket.gethostname()}: mount it", path=location)
     return SourceRoot(location)

@@ -23,7 +23,10 @@ from producers.tables import SUFFIXES, read_table
 from producers.trees import Forest, Tree, outermost, relative_to
 from producers.walking import not_found
 
-SUPPORTED = "a folder, files, a pattern like 'docs/**/*.pdf', a list (x.csv, x.jsonl), or - for paths on stdin"
+SUPPORTED = (
+    "a folder, files, a pattern like 'docs/**/*.pdf', a list (x.csv, x.jsonl), - for paths on"
+    " stdin, or an address like s3://bucket/prefix/"
+)
 STDIN = "-"
 
 
@@ -92,7 +95,11 @@ def resolve_sources(texts: Sequence[str], rules: Rules, home: Path, apart: Colle
     if addresses:
         if len(addresses) < len(texts):
             raise UsageError(f"source {addresses[0]!r}: addresses and paths don't go together; run them apart")
-        raise UsageError(f"source {addresses[0]!r}: URLs are not supported yet; name {SUPPORTED}")
+        if len(addresses) > 1:
+            raise UsageError(f"source {addresses[1]!r}: several addresses make a set only in a list (x.csv, or -)")
+        from producers.prefixes import resolve_address
+
+        return resolve_address(addresses[0], rules)
     if len(texts) > 1:
         return _several(texts, rules, apart)
     return _table(texts[0], rules, home) if _is_table(texts[0]) else resolve_source(texts[0], rules)
@@ -106,7 +113,7 @@ def resolve_source(text: str, rules: Rules | None = None) -> Source:
         return _of_glob(place, rules)
     kind = SourceKind.FOLDER if place.is_folder else SourceKind.FILE
     tree = Tree(place.path, rules.filter(), rules.hidden)
-    return Source(place.path, kind, tree, rules.options(), nothing=_nothing(repr(place.path), rules))
+    return Source(place.path, kind, tree, rules.options(), nothing=no_files(repr(place.path), rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,7 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
     if not globs and len(parts) == 1:
         kind = SourceKind.FOLDER if parts[0] in folders else SourceKind.FILE
         tree = Tree(parts[0], rules.filter(), rules.hidden)
-        return Source(parts[0], kind, tree, rules.options(), nothing=_nothing(repr(parts[0]), rules))
+        return Source(parts[0], kind, tree, rules.options(), nothing=no_files(repr(parts[0]), rules))
     if not parts and len({(one.folder, one.pattern) for one in globs}) == 1:
         return _of_glob(globs[0], rules)
     if not parts and not globs:
@@ -203,7 +210,7 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
     )
     digest = hashlib.sha256(json.dumps([relative, sorted(trees)]).encode()).hexdigest()
     options = (("source:parts", digest), *rules.options())
-    nothing = _nothing(f"the {len(texts):,} sources beneath {location!r}", rules)
+    nothing = no_files(f"the {len(texts):,} sources beneath {location!r}", rules)
     return Source(location, SourceKind.SEVERAL, listing, options, nothing=nothing)
 
 
@@ -231,7 +238,8 @@ def _lies_in(path: str, places: Collection[str]) -> bool:
     return any(path == place or path.startswith(place.rstrip("/") + "/") for place in places)
 
 
-def _nothing(what: str, rules: Rules) -> str:
+def no_files(what: str, rules: Rules) -> str:
+    """Say that a set is empty, and what else might be meant."""
     return f"{what} has no file to run{_hint(rules)}"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paceline.beneath import OF_THIS_COMPUTER
-from paceline.errors import FileChanged, FileMissing
+from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.model import SourceFile
 from paceline.providers.base import Weights
 from paceline.roots import open_root
+from paceline.stores.clients import StoreFailed
 
 
 class FileScale:
@@ -34,6 +35,8 @@ class FileScale:
                 return self._weights.exactly(name, file.path, file.size_bytes, stream)
         except (FileMissing, FileChanged):
             return None
+        except StoreFailed as error:
+            raise SourceUnreachable(str(error), path=file.path) from error
         except OSError as error:
             if error.errno in OF_THIS_COMPUTER:
                 raise

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from paceline import jsonl
+from paceline.errors import SinkError, UsageError
 from paceline.halving import place
 from paceline.model import batch_of, index_of, submission_id
 from paceline.sinks.base import Part
-from paceline.sinks.directory import FILES, RESULTS, SUCCESS
+from paceline.sinks.directory import SUCCESS
+from paceline.sinks.merging import FILES, RESULTS
 from paceline.sinks.places import PlaceKind, kind_of, local_path
 from paceline.sinks.single import owner_of
+from paceline.sinks.store import StoreSink
 
 
 def is_committed(folder: str, batch: str) -> bool:
@@ -25,10 +28,15 @@ def is_committed(folder: str, batch: str) -> bool:
 
 
 def stands(place: str, batch: str) -> bool | None:
-    """Tell whether a destination holds the final output of this batch; None where this machine's disk doesn't tell."""
+    """Tell whether a destination holds the final output of this batch; None where that can't be told from here."""
     path = local_path(place)
     if kind_of(place) is PlaceKind.FOLDER:
         return is_committed(place, batch)
+    if kind_of(place) is PlaceKind.STORE:
+        try:
+            return StoreSink(place).is_committed(batch)
+        except (SinkError, UsageError):  # it doesn't answer, or this machine has no driver
+            return None
     if path is None:
         return None
     if not os.path.lexists(path):

@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,16 +33,13 @@ from paceline.durable import (
     writing,
 )
 from paceline.errors import SinkError, UsageError
-from paceline.halving import halves_of
-from paceline.manifest import ManifestRow, parse_row
-from paceline.model import Outcome, batch_of, index_of, submission_id
-from paceline.sinks.base import Closing, Part, skipped_record
-from paceline.sinks.parts import OpenPart, encode_part, open_part
+from paceline.model import batch_of
+from paceline.sinks.base import Closing, Part
+from paceline.sinks.merging import FAILURES, FILES, RESULTS, merge
+from paceline.sinks.parts import encode_part, open_part
 
 SUCCESS = "_SUCCESS"
-RESULTS, FILES, FAILURES = "results.jsonl", "files.jsonl", "failures.jsonl"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
-_AFTER_PATH = b',"size_bytes":'
 
 
 class DirectorySink:
@@ -122,49 +118,13 @@ class DirectorySink:
         return [RESULTS, FILES, FAILURES, SUMMARY] + ([] if in_place else [MANIFEST])
 
     def _merge(self, closing: Closing, finals: Mapping[str, Aside]) -> None:
-        index = 0
         with _open_manifest(closing.manifest) as manifest:
             lines = _copied(manifest, finals[MANIFEST]) if MANIFEST in finals else iter(manifest)
-            for line in lines:
-                submission = parse_row(line).submission
-                if submission is None:
-                    finals[FILES].write(_skipped_line(parse_row(line)))
-                    continue
-                index += 1
-                if index_of(submission) != index:
-                    raise SinkError(f"{closing.manifest} and the parts disagree about the files of {submission}")
-                self._copy(submission, chain([line], lines), finals)
-        if index != closing.submissions:
-            raise SinkError(f"{closing.manifest} has {index} submissions, the ledger {closing.submissions}")
-
-    def _copy(self, submission: str, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:
-        """Copy the part of a submission, then those of its halves: they have its files where it has none."""
-        with open_part(self.part_path(submission), submission) as part:
-            _copy_part(part, lines, finals)
-            split = part.split
-        for half in halves_of(index_of(submission)) if split else ():
-            self._copy(submission_id(batch_of(submission), half), lines, finals)
+            merge(closing, lines, finals, lambda submission: open_part(self.part_path(submission), submission))
 
     def part_path(self, submission: str) -> str:
         """Name a submission's part."""
         return str(self.parts / f"{submission}.json")
-
-
-def _copy_part(part: OpenPart, lines: Iterator[bytes], finals: Mapping[str, Aside]) -> None:
-    """Copy a part, taking from `lines` as many of the manifest as it has files."""
-    finals[RESULTS].write(part.record)
-    if part.outcome != Outcome.SUCCEEDED:
-        finals[FAILURES].write(part.record)
-    write = finals[FILES].write
-    for record in part.files:
-        same_path = next(lines, b"").partition(_AFTER_PATH)[0] + _AFTER_PATH
-        if not record.startswith(same_path):  # a quote within a path is escaped, so this compares whole paths
-            raise SinkError(f"{part.path} has other files than the manifest: export its submission again")
-        write(record)
-
-
-def _skipped_line(row: ManifestRow) -> bytes:
-    return jsonl.encode(skipped_record(row)) + b"\n"
 
 
 def _open_manifest(path: str) -> BinaryIO:

@@ -37,6 +37,11 @@ class PartFiles:
         except (OSError, ValueError):
             return None
 
+    def names(self, batch: str) -> Iterator[str]:
+        """Give the submissions of a batch that have a part here."""
+        if Path(self.folder).is_dir():
+            yield from (path.stem for path in Path(self.folder).glob(f"{batch}-*.json"))
+
     def merged(self, closing: Closing) -> Iterator[Part | ManifestRow]:
         """Give all parts and the rows of skipped files, in the manifest's order, one in memory at a time.
 

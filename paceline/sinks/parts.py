@@ -58,11 +58,15 @@ def decode_part(content: bytes) -> Part:
 
 
 def read_part(path: str, submission: str) -> Part:
-    """Read the part of one submission, in exactly the bytes that `encode_part` gives it: what can be committed.
+    """Read the part of one submission from a file. Raises `FileNotFoundError`, or `ValueError` as `parse_part` does."""
+    return parse_part(Path(path).read_bytes(), submission)
 
-    Raises `FileNotFoundError`, or `ValueError` if it is damaged or another submission's.
+
+def parse_part(content: bytes, submission: str) -> Part:
+    """Parse the part of one submission, in exactly the bytes that `encode_part` gives it: what can be committed.
+
+    Raises `ValueError` if it is damaged or another submission's.
     """
-    content = Path(path).read_bytes()
     try:
         part = decode_part(content)
         at = 0
@@ -98,14 +102,24 @@ def open_part(path: str, submission: str) -> Iterator[OpenPart]:
         try:
             stream = stack.enter_context(open(path, "rb"))
         except FileNotFoundError as error:
-            raise SinkError(f"part {path} is missing: export submission {submission} again") from error
-        head = _parse_head(stream.readline())
-        record = stream.readline()
-        ours = head.get("format") == FORMAT_VERSION and head.get("submission") == submission
-        if not ours or stream.readline() != _FILES:
-            raise _foreign(path, submission)
-        outcome, files = str(head.get("outcome")), _file_lines(stream, path, submission)
-        yield OpenPart(path, outcome, record, files, split=head.get("split") is True)
+            raise missing_part(path, submission) from error
+        yield begin_part(stream, path, submission)
+
+
+def begin_part(stream: BinaryIO, path: str, submission: str) -> OpenPart:
+    """Read the beginning of an open part, called `path`; the rest is read as its files are. Raises as `open_part`."""
+    head = _parse_head(stream.readline())
+    record = stream.readline()
+    ours = head.get("format") == FORMAT_VERSION and head.get("submission") == submission
+    if not ours or stream.readline() != _FILES:
+        raise _foreign(path, submission)
+    outcome, files = str(head.get("outcome")), _file_lines(stream, path, submission)
+    return OpenPart(path, outcome, record, files, split=head.get("split") is True)
+
+
+def missing_part(path: str, submission: str) -> SinkError:
+    """Say that a part isn't where it should be."""
+    return SinkError(f"part {path} is missing: export submission {submission} again")
 
 
 def _file_lines(stream: BinaryIO, path: str, submission: str) -> Iterator[bytes]:

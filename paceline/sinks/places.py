@@ -129,6 +129,11 @@ def private_paths(to: str) -> list[str]:
     return [path, *([parts] if parts else []), *beside]
 
 
+def written_places(to: str) -> list[str]:
+    """Return everything beneath which a destination writes: `private_paths`, or its address in an object store."""
+    return [to] if kind_of(to) is PlaceKind.STORE else private_paths(to)
+
+
 def _sqlite(text: str, rest: str) -> str:
     if not rest.startswith("/") or rest in ("/", "//"):
         raise UsageError(f"output {text!r}: write sqlite:///x.db, or sqlite:////srv/x.db for an absolute path")

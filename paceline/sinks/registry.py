@@ -29,6 +29,10 @@ def open_sink(url: str) -> Sink:
             return CsvSink(url)
         case PlaceKind.PARQUET:
             return ParquetSink(url)
+        case PlaceKind.STORE:
+            from paceline.sinks.store import StoreSink
+
+            return StoreSink(url)
         case PlaceKind.SQLITE:
             from paceline.sinks.sqlite import SqliteSink
 

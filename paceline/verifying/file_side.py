@@ -15,7 +15,8 @@ from paceline.halving import halves_of, root_of, unfold
 from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of, submission_id
 from paceline.roots import Root
 from paceline.sinks.base import Part
-from paceline.sinks.directory import FILES
+from paceline.sinks.merging import FILES
+from paceline.stores.clients import StoreFailed
 from paceline.times import iso_from_ns
 from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.streams import Group, Key, manifest_rows, path_key, rows_of, side_by_side
@@ -181,6 +182,8 @@ def _check_digest(root: Root, name: str, file: PlannedFile, digest: str, finding
     except FileProblem as problem:
         findings.differs(Kind.DIGEST, submission=name, path=file.path, expected=digest, found=problem.reason)
         return
+    except StoreFailed as error:
+        raise SourceUnreachable(str(error), path=file.path) from error
     findings.checked["digests"] += 1
     if hasher.hexdigest() != digest:
         findings.differs(Kind.DIGEST, submission=name, path=file.path, expected=digest, found=hasher.hexdigest())

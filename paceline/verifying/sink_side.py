@@ -14,7 +14,7 @@ from paceline.model import SUBMISSION_ID, Outcome, State, Submission, batch_of, 
 from paceline.roots import Root
 from paceline.sinks.base import Part
 from paceline.sinks.committed import is_committed, stands
-from paceline.sinks.directory import FAILURES, RESULTS
+from paceline.sinks.merging import FAILURES, RESULTS
 from paceline.sinks.part_files import PartFiles
 from paceline.sinks.parts import read_part
 from paceline.sinks.places import PlaceKind, kind_of, parts_folder

@@ -19,7 +19,7 @@ from paceline.model import Outcome, State, Submission, external_id, index_of, su
 from paceline.roots import Root
 from paceline.sinks.base import Closing
 from paceline.sinks.committed import stands
-from paceline.sinks.directory import RESULTS
+from paceline.sinks.merging import RESULTS
 from paceline.sinks.places import PlaceKind, folders, kind_of
 from paceline.sinks.registry import open_sink
 from paceline.sinks.single import FileSink

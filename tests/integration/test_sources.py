@@ -336,7 +336,7 @@ def test_a_source_is_the_same_however_it_is_named(root: Path, monkeypatch: pytes
     [
         ("", "no source"),
         ("nowhere", r"'nowhere'.*spelling"),
-        ("s3://bucket/x", "URLs"),
+        ("s3a://bucket/x", "write s3://"),
         ("rows.csv", "no column 'path'.*itself"),
         ("rows.jsonl", "line 1: no JSON"),
         ("fifo", "neither a folder nor a regular file"),

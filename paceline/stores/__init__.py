@@ -1,0 +1,1 @@
+"""Object stores and web servers as places of files, through obstore."""

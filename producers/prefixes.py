@@ -1,0 +1,189 @@
+"""List an object store lazily, in the order of its keys, reading no contents.
+
+The order: by key, as S3 and Google list them (the order of UTF-8 bytes), so a listing can be taken up behind any path.
+Azure's isn't promised, nor that of an S3 directory bucket: those listings are unordered.
+
+What is part of the set:
+
+- Objects beneath the prefix, by their keys behind it. Empty ones are rows `empty`.
+- Keys that end with `/` and hold nothing stand for folders in consoles; they are not part of the set.
+- Hidden ones (a component behind the prefix begins with a dot) are not part of the set, as with folders. A prefix or an
+  object that is hidden and named as the source itself is.
+
+Times are whole seconds: some listings know milliseconds, and no answer to a single request does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from paceline.errors import UsageError
+from paceline.model import SkippedFile, SkipReason, SourceFile
+from paceline.roots import path_order
+from paceline.stores.addresses import Address, parse_address
+from paceline.stores.clients import NoObject, StoreFailed, asking, client_of, driver
+from paceline.stores.objects import Found, found, look
+from paceline.stores.roots import AT_ONCE
+from producers.filters import Filter, Rules
+from producers.sources import Source, SourceKind, no_files
+
+PAGE = 1000
+"""Objects that a store lists in one answer."""
+
+_DIRECTORY_BUCKET = "--x-s3"
+
+
+def resolve_address(text: str, rules: Rules) -> Source:
+    """Understand an address as a SOURCE: an object if there is one of that key, else what is beneath it.
+
+    Its location ends with `/` if it is a prefix. Asks the store where there is no `/` at the end. Raises `UsageError`.
+    """
+    address = parse_address(text)
+    driver()
+    if not address.is_prefix:
+        single = f"{address.origin}/{text.partition('://')[2].partition('/')[2]}"
+        try:
+            if address.is_web or look(address, single).size_bytes:
+                return Source(single, SourceKind.FILE, Object(single), nothing=f"{single!r} has no file to run")
+        except NoObject:
+            pass
+        except StoreFailed as error:
+            if not error.denied:  # who may list `docs/` is often refused `docs`
+                raise UsageError(f"source {text!r}: {error}") from error
+    location = f"{address.origin}/{address.key.rstrip('/')}/" if address.key else f"{address.origin}/"
+    listing = Prefix(location, rules.filter(), rules.hidden)
+    return Source(location, SourceKind.FOLDER, listing, rules.options(), nothing=no_files(repr(location), rules))
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What is wanted of the objects beneath an address that ends with a slash."""
+
+    location: str
+    choose: Filter | None = None
+    hidden: bool = False
+
+    @property
+    def ordered(self) -> bool:
+        """Tell whether this store lists in the order of the keys."""
+        address = parse_address(self.location)
+        return address.scheme != "az" and not address.host.endswith(_DIRECTORY_BUCKET)
+
+    def key(self, path: str) -> Any:
+        """Return the key's bytes."""
+        return path_order(self.location)(path)
+
+    def entries(self, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
+        """List it, a page in memory at a time."""
+        outputs = _within(self.location, exclude)
+        return (entry for entry in self._entries(after) if self._takes(entry.path, outputs))
+
+    def _takes(self, path: str, outputs: tuple[str, ...]) -> bool:
+        if path.startswith(outputs) or (is_hidden(path) and not self.hidden):
+            return False
+        return self.choose is None or self.choose.takes_named(path)
+
+    def _entries(self, after: str | None) -> Iterator[SourceFile | SkippedFile]:
+        address = parse_address(self.location)
+        last, ordered, order = b"", self.ordered, path_order(self.location)
+        for page in _pages(address, self.location, after):
+            empty = _empty(address, page)
+            for meta in page:
+                path = meta["path"][len(address.key) :]
+                one = found(meta)
+                key = order(path)
+                if not one.size_bytes and (key <= last or not empty.get(meta["path"])):
+                    continue  # stands for a folder: the driver shows `a/` as `a`, and `a` isn't there, or has been
+                if ordered and key <= last:
+                    raise UsageError(
+                        f"{self.location} isn't listed in the order of its keys ({path!r} came late): copy it to a"
+                        " folder, or to a store that keeps the order"
+                    )
+                last = key
+                yield _entry(path, one)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One object, or one file of a web server. Its path is its name."""
+
+    location: str
+
+    @property
+    def ordered(self) -> bool:
+        """Always."""
+        return True
+
+    def key(self, path: str) -> str:
+        """Return the path."""
+        return path
+
+    def entries(self, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
+        """Give the one."""
+        address = parse_address(self.location)
+        _within(self.location, exclude)
+        if after is not None and after >= address.name:
+            return
+        try:
+            yield _entry(address.name, look(address, self.location))
+        except NoObject as error:
+            raise UsageError(f"no such source: {self.location!r}; check the spelling") from error
+        except StoreFailed as error:
+            raise UsageError(f"source {self.location!r}: {error}") from error
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a component begins with a dot."""
+    return path.startswith(".") or "/." in path
+
+
+def _entry(path: str, one: Found) -> SourceFile | SkippedFile:
+    if one.size_bytes:
+        return SourceFile(path, one.size_bytes, one.mtime_ns)
+    return SkippedFile(path, SkipReason.EMPTY, 0, one.mtime_ns)
+
+
+def _within(location: str, places: Collection[str]) -> tuple[str, ...]:
+    """Return the paths, relative to the source, of outputs in it. Raises `UsageError` for the source itself."""
+    whole = location.rstrip("/") + "/"
+    prefixes = [place.rstrip("/") + "/" for place in places if "://" in place]
+    if whole in prefixes:
+        raise UsageError(f"{location!r} can't be source and output at once: choose another place for the output")
+    return tuple(prefix.removeprefix(whole) for prefix in prefixes if prefix.startswith(whole))
+
+
+def _pages(address: Address, location: str, after: str | None) -> Iterator[Sequence[Mapping[str, Any]]]:
+    behind = None if after is None else address.key + after
+    try:
+        client = client_of(address)
+        pages = iter(driver().list(client, address.key or None, offset=behind, chunk_size=PAGE))
+        while True:
+            with asking(location):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+    except (StoreFailed, NoObject) as error:
+        raise UsageError(f"source {location!r} can't be listed: {error}") from error
+
+
+def _empty(address: Address, page: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Tell which of a page's objects without bytes are there under their names, by key."""
+    keys = [meta["path"] for meta in page if not meta["size"]]
+    if not keys:
+        return {}
+
+    def is_there(key: str) -> bool:
+        try:
+            return not look(Address(address.scheme, address.host, key), f"{address.origin}/{key}").size_bytes
+        except NoObject:
+            return False
+
+    try:
+        with ThreadPoolExecutor(min(AT_ONCE, len(keys))) as pool:
+            return dict(zip(keys, pool.map(is_there, keys), strict=True))
+    except StoreFailed as error:
+        raise UsageError(f"source {address.origin}/{address.key} can't be listed: {error}") from error

@@ -1,0 +1,157 @@
+"""Object stores as sources: what is listed, in which order, and what is said when it can't be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paceline.errors import UsageError
+from paceline.model import SkippedFile, SourceFile
+from producers.filters import Rules
+from producers.sources import Source, SourceKind, resolve_sources
+from tests.support.s3 import Bucket, S3Server
+
+ODD = (
+    "a b.txt",
+    "naïve 🧾.txt",
+    "e\u0301.txt",
+    "%20.txt",
+    "#h&a=b+c.txt",
+    "back\\slash",
+    "<>|\"'`[]{}^~*.txt",
+    "sub/deep/er.txt",
+    "sub-side/x",
+    "sub.txt",
+    "\uff21",
+    "\U0001f600",
+)
+
+
+def source(text: str) -> Source:
+    return resolve_sources([text], Rules(), Path("/nowhere"))
+
+
+def listed(text: str, **options: object) -> list[SourceFile | SkippedFile]:
+    return list(source(text).listing.entries(**options))  # type: ignore[arg-type]  # what a test says
+
+
+def paths(text: str, **options: object) -> list[str]:
+    return [entry.path for entry in listed(text, **options)]
+
+
+def test_a_prefix_ends_at_a_slash(bucket: Bucket) -> None:
+    for key in ("docs/a", "docs2/b", "docs.txt", "other"):
+        bucket.put(key)
+
+    for text in (f"s3://{bucket.name}/docs", f"s3://{bucket.name}/docs/", f"S3://{bucket.name}/docs"):
+        assert paths(text) == ["a"]
+        assert source(text).location == f"s3://{bucket.name}/docs/"
+        assert source(text).kind is SourceKind.FOLDER
+    assert paths(f"s3://{bucket.name}") == ["docs.txt", "docs/a", "docs2/b", "other"]
+
+
+def test_odd_keys_come_in_the_order_of_their_bytes_and_can_be_taken_up_behind_any(bucket: Bucket) -> None:
+    for name in ODD:
+        bucket.put(f"docs/{name}")
+    bucket.put("docs0")
+    listing = source(f"s3://{bucket.name}/docs/").listing
+
+    whole = [entry.path for entry in listing.entries()]
+
+    assert whole == sorted(ODD, key=lambda name: name.encode())
+    assert listing.ordered
+    assert whole == sorted(whole, key=listing.key)
+    for number, path in enumerate(whole):
+        assert [entry.path for entry in listing.entries(after=path)] == whole[number + 1 :]
+
+
+def test_more_than_a_page_is_listed_and_taken_up(bucket: Bucket) -> None:
+    names = [f"{number:05d}" for number in range(151)]
+    for name in names:
+        bucket.put(f"many/{name}")
+
+    assert paths(f"s3://{bucket.name}/many/") == names
+    for number in (48, 49, 50, 99, 150):
+        assert paths(f"s3://{bucket.name}/many/", after=names[number]) == names[number + 1 :]
+
+
+def test_folder_markers_hidden_and_empty_objects(bucket: Bucket) -> None:
+    for key in ("docs/", "docs/sub/", "docs/lone/", "docs/empty", "docs/sub/empty"):
+        bucket.put(key, b"")
+    for key in ("docs/.hidden", "docs/.git/config", "docs/sub/.x", "docs/x", "docs/sub/x", "docs/both", "docs/dot.d/x"):
+        bucket.put(key, b"12345")
+    bucket.put("docs/both/", b"")
+
+    found = listed(f"s3://{bucket.name}/docs")
+
+    assert [entry.path for entry in found] == ["both", "dot.d/x", "empty", "sub/empty", "sub/x", "x"]
+    assert [str(entry.reason) for entry in found if isinstance(entry, SkippedFile)] == ["empty", "empty"]
+    assert {entry.size_bytes for entry in found if isinstance(entry, SourceFile)} == {5}
+    assert all(entry.mtime_ns and not entry.mtime_ns % 10**9 for entry in found)
+
+
+def test_one_object_is_a_source_too(bucket: Bucket) -> None:
+    bucket.put("docs/.deep/report #1.pdf", b"1234")
+    bucket.put("docs/.deep/report #1.pdf/below", b"1")
+
+    one = source(f"s3://{bucket.name}/docs/.deep/report #1.pdf")
+
+    assert one.kind is SourceKind.FILE
+    (entry,) = one.listing.entries()
+    assert (entry.path, entry.size_bytes) == ("report #1.pdf", 4)
+    assert list(one.listing.entries(after=entry.path)) == []
+
+
+def test_an_output_within_the_source_is_left_out_and_never_the_same(bucket: Bucket) -> None:
+    for key in ("docs/a", "docs/out/parts/1.json", "docs/out-side", "docs/z"):
+        bucket.put(key)
+    place = f"s3://{bucket.name}/docs"
+
+    assert paths(place, exclude=[f"{place}/out", "/home/me"]) == ["a", "out-side", "z"]
+    assert paths(place, exclude=[f"s3://{bucket.name}"]) == ["a", "out-side", "out/parts/1.json", "z"]
+    with pytest.raises(UsageError, match="source and output at once"):
+        paths(place, exclude=[place])
+
+
+@pytest.mark.parametrize("key", ["docs/x//y", "docs/../up", "docs/./dot", "docs/tab\tx", "docs/\x01", "docs//y"])
+def test_a_key_that_can_not_be_asked_for_is_named(bucket: Bucket, key: str) -> None:
+    bucket.put("docs/a")
+    bucket.put(key)
+
+    with pytest.raises(UsageError) as caught:
+        paths(f"s3://{bucket.name}/docs")
+
+    assert repr(key) in str(caught.value)
+    assert "another key" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("s3://", "names no bucket"),
+        ("s3:///docs", "names no bucket"),
+        ("s3a://bucket/docs", "write s3://"),
+        ("ftp://host/docs", "name s3://"),
+        ("s3://user:geheim@bucket/docs", "leave it out"),
+        ("https://user:geheim@host/a.pdf", "leave it out"),
+        ("https://host/a.pdf?sig=geheim", "queries are not supported"),
+        ("s3://bucket/docs?sig=geheim", "queries are not supported"),
+        ("https://host/", "can't be listed"),
+        ("https://host", "can't be listed"),
+        ("https://host/folder/", "can't be listed"),
+        ("https://host/a//b.pdf", "another key"),
+    ],
+)
+def test_an_address_that_can_not_be_used_is_refused_without_its_secrets(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        source(text)
+
+    assert words in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
+    for text in ("s3://nobody-has-this", "s3://nobody-has-this/docs/"):
+        with pytest.raises(UsageError, match="no such bucket: s3://nobody-has-this; check the spelling"):
+            paths(text)
