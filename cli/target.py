@@ -104,7 +104,7 @@ def manifest_of(settings: Settings, spec: BatchSpec) -> str:
 
 def never_listed(settings: Settings, spec: BatchSpec) -> tuple[str, ...]:
     """List the folders and files that are no part of any file set: a batch's own output, and our home."""
-    return (*(path for place in spec.to for path in private_paths(place)), str(settings.home))
+    return (*(path for place in spec.to for path in written_places(place)), str(settings.home))
 
 
 def excluded(target: Target, services: Services) -> tuple[str, ...]:
