@@ -26,7 +26,7 @@ demo: .venv/.demo
 	@$(BIN)/python -m cli.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks
 
 test-sinks: .venv/.sinks
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks

@@ -33,9 +33,9 @@ def measure(size: Size) -> list[Table]:
         source = make_files(Path(name) / "source", submissions)
         noted = make_files(Path(name) / "noted", 100)
         with Product(Path(name), sandbox, **settings) as product:
-            before, server_s = _redis_facts(product), cpu_s(sandbox.pid) or 0.0
+            before, server_s = redis_facts(product), cpu_s(sandbox.pid) or 0.0
             ran = product.run(source, timeout_s=600)
-            after = _redis_facts(product)
+            after = redis_facts(product)
             ran.cpu_s["sandbox"] = (cpu_s(sandbox.pid) or 0.0) - server_s
             with Monitor(product.redis) as monitor:
                 product.run(noted, timeout_s=300)
@@ -43,7 +43,8 @@ def measure(size: Size) -> list[Table]:
     return [_speed(submissions, ran, bare), _redis(submissions, before, after), _commands(100, monitor.counts)]
 
 
-def _redis_facts(product: Product) -> dict[str, Any]:
+def redis_facts(product: Product) -> dict[str, Any]:
+    """Return how often each command was called, and the bytes that keys of each kind take."""
     redis: Any = product.redis
     calls = {name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in redis.info("commandstats").items()}
     kept: Counter[str] = Counter()

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits
-from producers.planning import Tally, plan_entries
+from producers.grouping import DIRECTORY, Grouping
+from producers.planning import Cut, Tally, plan_entries
 from producers.sources import resolve_source
 
 FILES_PER_FOLDER = 1000
@@ -57,7 +58,7 @@ def plan(root: str) -> int:
     """Walk, chunk and write the manifest."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder, ManifestWriter(f"{folder}/manifest.jsonl", "b123456789") as manifest:
-        for entry in plan_entries(resolve_source(root), KOLENA, 300):
+        for entry in plan_entries(resolve_source(root), Cut(KOLENA, 300)):
             tally.add(entry)
             manifest.write(entry)
             if isinstance(entry, PlannedSubmission) and entry.index % 50 == 0:
@@ -66,18 +67,35 @@ def plan(root: str) -> int:
     return tally.total
 
 
+def listing(root: str) -> int:
+    """List it as a source, and do nothing with it."""
+    return sum(1 for _ in resolve_source(root).listing.entries())
+
+
+def grouped(root: str) -> int:
+    """Plan it with a run for each folder, which stages the listing on disk."""
+    grouping = Grouping(DIRECTORY)
+    tally = Tally()
+    for entry in plan_entries(resolve_source(root), Cut(KOLENA, 300, grouping=grouping)):
+        tally.add(entry)
+    return tally.total
+
+
 def measure(what: str, root: str) -> tuple[float, int, int]:
-    """Run `bare` or `plan` in a fresh process; return seconds, peak kB and files."""
+    """Run one of `WALKS` in a fresh process; return seconds, peak kB and files."""
     command = [sys.executable, "-m", "benchmarks.planning", f"--{what}", root]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, peak_kb, files = done.stdout.split()
     return float(seconds), int(peak_kb), int(files)
 
 
+WALKS = {"bare": bare, "listing": listing, "plan": plan, "grouped": grouped}
+
+
 def child(what: str, root: str) -> None:
     """Do one measured walk and print `seconds peak_kb files`."""
     begun = time.perf_counter()
-    files = bare(root) if what == "--bare" else plan(root)
+    files = WALKS[what](root)
     seconds = time.perf_counter() - begun
     print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} {files}")
 
@@ -97,8 +115,8 @@ def compare(root: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Understand the arguments; see the module's description."""
-    if arguments and arguments[0] in ("--bare", "--plan"):
-        child(arguments[0], arguments[1])
+    if arguments and arguments[0].startswith("--"):
+        child(arguments[0].removeprefix("--"), arguments[1])
     elif len(arguments) > 1 and Path(arguments[1]).is_dir():
         compare(arguments[1])
     else:

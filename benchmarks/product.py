@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -37,12 +38,16 @@ class ProductFailed(Exception):
 
 @dataclass(slots=True)
 class Ran:
-    """A finished `paceline run`: its summary, its output folder, its wall time, CPU seconds by process name."""
+    """A finished `paceline run`: its summary, its output folder, its wall time.
+
+    By process name: CPU seconds, and the most memory (RSS) that it had.
+    """
 
     summary: dict[str, Any]
     out: Path
     seconds: float
     cpu_s: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
 
 
 class Product:
@@ -74,6 +79,18 @@ class Product:
         self.redis.close()
         self._server.stop()
 
+    def export(self, batch: str, to: str, *, timeout_s: float) -> tuple[float, float]:
+        """Export a batch's records again; return seconds and the command's peak memory in MB."""
+        command = [sys.executable, "-m", "cli.main", "export", batch, "--to", to]
+        begun = time.monotonic()
+        with (self._folder / "said.txt").open("wb") as stderr, CpuWatch(self._folder / "nothing") as watch:
+            process = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, stderr=stderr)
+            watch.add("command", process.pid)
+            _finish(process, timeout_s)
+        if process.returncode != 0:
+            raise ProductFailed(f"exit code {process.returncode}: {(self._folder / 'said.txt').read_text()[-1500:]}")
+        return time.monotonic() - begun, watch.peak_mb()["command"]
+
     def run(self, source: Path, *, files_per_run: int = 1, timeout_s: float) -> Ran:
         """Run a folder to its end. Raises `ProductFailed` unless everything in it succeeded."""
         out = self._folder / f"out-{source.name}"
@@ -87,7 +104,7 @@ class Product:
             stdout = _finish(process, timeout_s)
         if process.returncode != 0:
             raise ProductFailed(f"exit code {process.returncode}: {said.read_text()[-1500:]}")
-        return Ran(json.loads(stdout), out, time.monotonic() - begun, watch.used_s())
+        return Ran(json.loads(stdout), out, time.monotonic() - begun, watch.used_s(), watch.peak_mb())
 
 
 def _finish(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
@@ -117,6 +134,7 @@ class CpuWatch(threading.Thread):
         self._others: dict[str, int] = {}
         self._first: dict[tuple[str, int], float] = {}
         self._last: dict[tuple[str, int], float] = {}
+        self._peak_mb: dict[str, float] = {}
 
     def add(self, name: str, pid: int) -> None:
         """Watch one more process."""
@@ -140,6 +158,7 @@ class CpuWatch(threading.Thread):
                 if used is not None:
                     self._first.setdefault((name, pid), used if name == "redis" else 0.0)
                     self._last[name, pid] = used
+                    self._peak_mb[name] = max(self._peak_mb.get(name, 0.0), peak_mb(pid))
 
     def used_s(self) -> dict[str, float]:
         """Return the CPU seconds by process name, those of its restarts added up."""
@@ -147,6 +166,10 @@ class CpuWatch(threading.Thread):
         for (name, pid), used in self._last.items():
             total[name] = total.get(name, 0.0) + used - self._first[name, pid]
         return total
+
+    def peak_mb(self) -> dict[str, float]:
+        """Return the most memory that a process of each name had, by the kernel's own high-water mark."""
+        return dict(self._peak_mb)
 
     def _processes(self) -> Iterator[tuple[str, int]]:
         yield from list(self._others.items())
@@ -164,6 +187,16 @@ def cpu_s(pid: int) -> float | None:
     except OSError:
         return None
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most resident memory that a process has had, 0 if it isn't there."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def make_files(folder: Path, count: int, *, size_bytes: int = 200) -> Path:

@@ -28,7 +28,7 @@ ISOLATE_RUNS = 50
 class Asked:
     """What was asked for, as it was written; None and empty: not said."""
 
-    source: str
+    sources: tuple[str, ...]
     agent: str | None
     to: tuple[str, ...]
     files_per_run: int | None = None
@@ -42,6 +42,15 @@ class Asked:
     max_failures: str | None = None
     isolate: bool = False
     isolate_runs: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    case_sensitive: bool = False
+    hidden: bool = False
+    group_by: str | None = None
+    cut_groups: bool = False
+    pack_groups: bool = False
+    skip_unchanged: bool = False
+    checksum: bool = False
 
 
 def asking(*, agent_and_to: bool) -> Callable[[F], F]:
@@ -67,7 +76,7 @@ def _options(agent_and_to: bool) -> list[Callable[[Any], Any]]:
     if not agent_and_to:
         agent_help = "Like kolena:42; default: your only account, else kolena."
     return [
-        click.argument("source"),
+        click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
         click.option(
             "--agent",
             required=agent_and_to,
@@ -124,7 +133,36 @@ def _options(agent_and_to: bool) -> list[Callable[[Any], Any]]:
             metavar="N",
             help=f"Runs that halving may cost in all; default with --isolate: {ISOLATE_RUNS}.",
         ),
+        click.option("--include", multiple=True, metavar="PATTERN", help="Only files like this: '*.pdf'. Repeatable."),
+        click.option("--exclude", multiple=True, metavar="PATTERN", help="No files or folders like this. Repeatable."),
+        click.option("--case-sensitive", is_flag=True, help="Patterns tell A from a; without it they don't."),
+        click.option("--hidden", is_flag=True, help="Hidden files and folders (a leading dot) too."),
+        click.option(
+            "--group-by",
+            metavar="RULE",
+            help="What belongs together in one run: directory, column:NAME (of a list) or regex:PATTERN (of the path).",
+        ),
+        click.option("--cut-groups", is_flag=True, help="Cut a group too large for one run instead of leaving it out."),
+        click.option("--pack-groups", is_flag=True, help="Let several groups share a run; each stays whole."),
+        click.option(
+            "--skip-unchanged",
+            is_flag=True,
+            help="Leave out what succeeded before with this agent and options, and hasn't changed since.",
+        ),
+        click.option("--checksum", is_flag=True, help="With --skip-unchanged: compare contents, not size and time."),
     ]
+
+
+def set_options(asked: Asked) -> dict[str, str]:
+    """Return what changes which files are in the batch, and how they are cut, as options of it. Raises `UsageError`."""
+    if asked.checksum and not asked.skip_unchanged:
+        raise UsageError("--checksum says how --skip-unchanged compares: add --skip-unchanged")
+    said = {
+        "group_by": asked.group_by or "",
+        "groups": " ".join(["cut"] * asked.cut_groups + ["pack"] * asked.pack_groups),
+        "skip": ("content" if asked.checksum else "unchanged") if asked.skip_unchanged else "",
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def inputs_of(asked: Asked) -> dict[str, str]:

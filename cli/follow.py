@@ -102,6 +102,8 @@ class Planner(threading.Thread):
                     exclude=excluded(self._target, self._services),
                     stopped=self._stopping.is_set,
                     weights=self._target.weights(batch.settled),
+                    grouping=self._target.grouping,
+                    stage=self._target.stage,
                 )
                 return
             except ManifestBusy:

@@ -59,7 +59,7 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     else:
         _print(report)
     if not tally.total:
-        click.echo(f"{target.source.location!r} has no file to run (hidden files don't count)", err=True)
+        click.echo(target.source.nothing, err=True)
         return Exit.NOTHING_TO_DO
     if not tally.files:
         click.echo(f"No file of {target.source.location!r} can be run; the manifest says why for each.", err=True)
@@ -151,7 +151,7 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
-    from producers.planning import Tally, plan_entries
+    from producers.planning import Cut, Tally, plan_entries
     from producers.weighing import FileScale
 
     if in_home:
@@ -161,10 +161,10 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     show = _Counter()
     weights = target.weights({})
     scale = FileScale(weights, target.spec.inputs, target.source.location) if weights else None
-    files_per_run = target.spec.files_per_run
+    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping)
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
-            for entry in plan_entries(target.source, target.limits, files_per_run, target.exclude, scale=scale):
+            for entry in plan_entries(target.source, cut, target.exclude):
                 writer.write(entry)
                 tally.add(entry)
                 show.at(tally, entry)

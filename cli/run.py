@@ -85,11 +85,10 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
     from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
-    from producers.sources import walk
 
     if batch is None:
-        if next(iter(walk(target.source.location, exclude=excluded(target, services))), None) is None:
-            raise NothingToDo(f"{target.source.location!r} has no file to run (hidden files don't count)")
+        if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
+            raise NothingToDo(target.source.nothing)
         refuse_lost_ledger(target, services)
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.asked import Asked, choices_of, inputs_of
+from cli.asked import Asked, choices_of, inputs_of, set_options
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
 from paceline.sinks.places import canonical, folders, local_path, private_paths
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from config.services import Services
     from paceline.providers.base import Weights
+    from producers.grouping import Grouping
     from producers.sources import Source
 
 
@@ -26,7 +27,7 @@ class Target:
     """A batch that could be started: where its files are, who runs them, where results go.
 
     `limits` are the account's, with the files per run asked for; `manifest` is a path; `exclude` folders of ours that
-    are never part of the file set.
+    are never part of the file set; `grouping` keeps files together.
     """
 
     settings: Settings
@@ -36,6 +37,12 @@ class Target:
     limits: SizeLimits
     manifest: str
     exclude: tuple[str, ...]
+    grouping: Grouping | None = None
+
+    @property
+    def stage(self) -> str:
+        """Return where a listing is kept that has to be complete before the first submission is known."""
+        return str(self.settings.home / "staged" / self.spec.batch_id())
 
     def weights(self, settled: Mapping[str, str]) -> Weights | None:
         """Return what files weigh in a submission of a batch that began with `settled`; None where it is their size."""
@@ -43,17 +50,25 @@ class Target:
 
 
 def make_target(settings: Settings, asked: Asked) -> Target:
-    """Check the options against the settings. Raises `UsageError` or `ConfigError`; touches nothing."""
-    from producers.sources import resolve_source
+    """Check the options against the settings. Raises `UsageError` or `ConfigError`.
 
-    source = resolve_source(asked.source)
+    Touches nothing, but for a list that is kept under `PACELINE_HOME`.
+    """
+    from producers.filters import Rules
+    from producers.grouping import parse_grouping
+    from producers.sources import resolve_sources
+
+    outputs = tuple(map(canonical, asked.to))
+    written = [path for place in outputs for path in private_paths(place)]
+    rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
+    source = resolve_sources(asked.sources, rules, settings.home, written)
+    grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
     account, agent_id = parse_agent(settings, asked.agent or "")
     sizes = account.size_limits
     if asked.files_per_run is not None and asked.files_per_run > sizes.files:
         raise UsageError(
             f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
         )
-    outputs = tuple(map(canonical, asked.to))
     for place in outputs:
         if local_path(place) == source.location:
             raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
@@ -65,15 +80,15 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         to=outputs,
         files_per_run=asked.files_per_run or sizes.files,
         name=asked.name,
-        options=inputs_of(asked),
+        options={**inputs_of(asked), **set_options(asked), **dict(source.options)},
         priority=asked.priority,
         address=account.url,
         choices=choices_of(asked, account),
     )
     kept = str(settings.home / "batches" / spec.batch_id())
     manifest = str(Path(next(iter(folders(outputs)), kept)) / "manifest.jsonl")
-    written = [path for place in outputs for path in private_paths(place)]
-    return Target(settings, account, source, spec, sizes, manifest, (*written, str(settings.home)))
+    exclude = (*written, str(settings.home))
+    return Target(settings, account, source, spec, sizes, manifest, exclude, grouping)
 
 
 def excluded(target: Target, services: Services) -> tuple[str, ...]:

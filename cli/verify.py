@@ -19,13 +19,14 @@ from cli.session import pick_batch
 from config.accounts import Account
 from config.logs import printable
 from config.schema import Settings
-from config.services import Services, open_provider, reach_source
+from config.services import Services, open_provider
 from config.settings import load_settings
 from paceline.batch_file import BATCH_FILE, BatchFile, find_batch_file
 from paceline.errors import ConfigError, UsageError
 from paceline.manifest import read_manifest
 from paceline.model import EndpointClass, RunView, batch_of
 from paceline.providers.base import Provider
+from paceline.roots import open_root
 from paceline.sinks.directory import MANIFEST
 from paceline.sinks.places import folders
 from paceline.verifying.findings import Difference, Findings, Kind
@@ -162,7 +163,7 @@ def _subject(settings: Settings, services: Services | None, found: _Found, diges
         find=_Asking(account, provider, found.agent, services) if step else None,
         step=step,
         settle_s=settings.settle_seconds,
-        root=reach_source(found.source) if digests else None,
+        root=open_root(found.source) if digests else None,
     )
 
 

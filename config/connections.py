@@ -11,6 +11,7 @@ from config.embedded import EmbeddedServer
 from config.masking import Mask
 from config.schema import Settings
 from paceline.errors import ConfigError, UnsafeRedis
+from paceline.sinks.places import SECRET_ENV
 
 if TYPE_CHECKING:
     import redis
@@ -54,10 +55,11 @@ def shown_server(settings: Settings) -> str:
 
 
 def mask_of(settings: Settings, *further: str) -> Mask:
-    """Return what hides the keys of all accounts, the password in the server's address, and `further` variables."""
+    """Return what hides all keys and secrets, the password in the server's address, and `further` variables."""
     password = urlsplit(redis_url(settings)).password if settings.redis_url is not None else None
     hidden = (password, unquote(password)) if password else ()
-    return Mask((*(account.key_env for account in settings.accounts.values()), *further), hidden)
+    keys = (account.key_env for account in settings.accounts.values())
+    return Mask((*keys, SECRET_ENV, *further), hidden)
 
 
 def connect(settings: Settings, *, decode_responses: bool = False) -> redis.Redis:

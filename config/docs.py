@@ -45,6 +45,10 @@ key_env = "ARCHIVE_KOLENA_KEY"   # the name of the variable, never the key
 or set the variable beside it in the tables, which wins over the file. An empty variable counts as unset. A name that
 doesn't exist is an error with a hint, in the file and in the environment, and nothing starts. All times are seconds.
 
+Secrets are never settings: they are read from the environment where they are used, and stand in no file. Beside the
+accounts' keys there are `PACELINE_WEBHOOK_SECRET`, with which deliveries to a webhook are signed (`whsec_` and Base64,
+or any text of 16 bytes or more), and for PostgreSQL what libpq reads: `PGPASSWORD`, or `~/.pgpass`.
+
 *Made from the code by `make docs`; a test fails when this page is old.*
 """
 

@@ -18,6 +18,7 @@ from config.accounts import NAME, Account, default_key_env
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
+from paceline.sinks.places import SECRET_ENV
 
 PREFIX = "PACELINE_"
 
@@ -129,6 +130,8 @@ def _is_option(way: Way, origin: Origin, *, is_table: bool) -> bool:
 
 
 def _key(way: Way, origin: Origin) -> ConfigError:
+    if variable_of(way) == SECRET_ENV:
+        return ConfigError(f"{origin}: secrets are never part of the settings; remove it and export it as {SECRET_ENV}")
     account = way[1] if way[0] == "accounts" and len(way) > 1 else "kolena"
     return ConfigError(
         f"{origin}: keys are never part of the settings; remove it and export the key as {default_key_env(account)}"

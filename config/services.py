@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.connections import connect
@@ -15,14 +14,14 @@ from config.schema import Settings
 from paceline.chains import Chains
 from paceline.circuit import Circuit
 from paceline.clocks import machine_id
-from paceline.errors import SourceUnreachable, Unavailable
-from paceline.files import SourceRoot
+from paceline.errors import Unavailable
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass
 from paceline.providers.base import Provider
 from paceline.providers.kinds import Opening, open_adapter
 from paceline.results import Results
+from paceline.roots import open_root
 from paceline.scripts import Scripts
 from paceline.sinks.registry import shared_sink
 from paceline.spool import FileSpool
@@ -123,13 +122,6 @@ def open_provider(account: AccountSettings, settings: Settings, limiter: Limiter
     )
 
 
-def reach_source(location: str) -> SourceRoot:
-    """Open a batch's source root. Raises `SourceUnreachable` where this machine doesn't have it."""
-    if not Path(location).exists():
-        raise SourceUnreachable(f"{location!r} is not there on {socket.gethostname()}: mount it", path=location)
-    return SourceRoot(location)
-
-
 def open_context(services: Services, results: Results, log: logging.Logger) -> Context:
     """Return what the steps of a worker process need, with every account."""
     settings = services.settings
@@ -145,7 +137,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
         views=services.views,
         results=results,
         accounts=accounts,
-        source=reach_source,
+        source=open_root,
         sink=shared_sink,
         spool=FileSpool(str(settings.home / "spool")),
         waits=waits(settings),

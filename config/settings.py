@@ -20,13 +20,14 @@ from config.names import PREFIX, Origin, Way, check_way, plain
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
+from paceline.sinks.places import SECRET_ENV
 
 __all__ = ["Account", "Settings", "load_settings"]
 
 FILE = "paceline.toml"
 
-NOT_SETTINGS = frozenset({"PACELINE_CONFIG"})
-"""Variables with our prefix that are no settings."""
+NOT_SETTINGS = frozenset({"PACELINE_CONFIG", SECRET_ENV})
+"""Variables with our prefix that are no settings: a secret is read where it is used, and kept nowhere."""
 
 Found = tuple[Way, object, Origin]
 

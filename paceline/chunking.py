@@ -16,7 +16,7 @@ known only by reading them. As long as upper bounds fit, nothing is read; the cu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 from unicodedata import normalize
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -63,7 +63,7 @@ def chunk(
     With a `scale`, the limits on bytes hold for weights, and a file that has to be weighed and can't be read comes out
     as `unreadable`; one whose place was taken by its bound stays, and is found out when it is to be sent.
     """
-    draft = _Draft(limits, files_per_run) if scale is None else _WeighedDraft(limits, files_per_run, scale)
+    draft = open_draft(limits, files_per_run, scale)
     index = first_index
     for entry in entries:
         if isinstance(entry, SkippedFile):
@@ -80,6 +80,11 @@ def chunk(
                 index += 1
     if draft.files:
         yield draft.cut(index)
+
+
+def open_draft(limits: SizeLimits, files_per_run: int, scale: Scale | None = None) -> Draft:
+    """Begin a submission of at most `files_per_run` within `limits`; with a `scale`, by weight."""
+    return Draft(limits, files_per_run) if scale is None else _WeighedDraft(limits, files_per_run, scale)
 
 
 def upload_name(path: str) -> str:
@@ -103,8 +108,8 @@ def name_key(name: str) -> str:
     return name.lower() if name.isascii() else normalize("NFC", normalize("NFC", name).casefold())
 
 
-class _Draft:
-    """The submission being filled."""
+class Draft:
+    """A submission being filled. `files` are those it has; `full` once it may take no more of them."""
 
     def __init__(self, limits: SizeLimits, files_per_run: int) -> None:
         self._most_files = min(limits.files, files_per_run)
@@ -119,6 +124,7 @@ class _Draft:
         self.full = False
         self._keys: set[str] = set()
         self._size_bytes = 0
+        self._loose: list[tuple[SourceFile, str, int]] = []
 
     def refusal(self, file: SourceFile) -> SkipReason | None:
         """Say why a file can't be in any submission, None if it can."""
@@ -134,6 +140,17 @@ class _Draft:
             return False
         self._add(file, name, size_bytes)
         return True
+
+    def take_all(self, files: Sequence[SourceFile]) -> bool:
+        """Add files that belong together, or say that they don't fit together; then nothing has changed."""
+        number, size_bytes, loose = len(self.files), self._size_bytes, self._loose.copy()
+        if all(not self.full and self.take(file) for file in files):
+            return True
+        self._keys.difference_update(name_key(file.upload_name) for file in self.files[number:])
+        del self.files[number:]
+        self._size_bytes, self._loose = size_bytes, loose
+        self.full = number == self._most_files
+        return False
 
     def _free_name(self, path: str) -> str | None:
         """Choose the name a file would have here; None where there is none for it."""
@@ -156,7 +173,7 @@ class _Draft:
         return PlannedSubmission(index, files)
 
 
-class _WeighedDraft(_Draft):
+class _WeighedDraft(Draft):
     """The submission being filled, by weight. `_size_bytes` is an upper bound, exact once nothing is loose."""
 
     def __init__(self, limits: SizeLimits, files_per_run: int, scale: Scale) -> None:
@@ -169,7 +186,6 @@ class _WeighedDraft(_Draft):
     def _begin(self) -> None:
         super()._begin()
         self._size_bytes = self._scale.empty_bytes
-        self._loose: list[tuple[SourceFile, str, int]] = []
 
     def refusal(self, file: SourceFile) -> SkipReason | None:
         """Say why a file can't be in any submission. Reads it only where its bound is too much, as such or here."""

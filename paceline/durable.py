@@ -152,9 +152,9 @@ class Aside:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def publish(self) -> None:
-        """Rename to the final place; durable once the folder is synced. Only after `seal`."""
-        self._aside.replace(self._path)
+    def publish(self, path: str | None = None) -> None:
+        """Rename to the final place, or another in its folder; durable once that is synced. Only after `seal`."""
+        self._aside.replace(path or self._path)
         self._published = True
         self._file.close()
 

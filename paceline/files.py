@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -48,6 +48,11 @@ class SourceRoot:
         or modification time differs, `SourceUnreachable` if that can't be told.
         """
         self._at_its_place(file, _check)
+
+    def check_all(self, files: Sequence[PlannedFile]) -> None:
+        """Find all files as planned; raises for the first that isn't."""
+        for file in files:
+            self.check(file)
 
     def open(self, file: PlannedFile | SourceFile) -> IO[bytes]:
         """Open the file for reading, as planned. Raises as `check` does; what is returned has passed it."""

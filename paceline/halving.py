@@ -57,9 +57,26 @@ def place(index: int) -> tuple[int, ...]:
 
 
 def cut(files: Sequence[File]) -> tuple[Sequence[File], Sequence[File]]:
-    """Cut files into halves, in their order; of an odd number the first half has one more."""
+    """Cut files into halves, in their order; of an odd number the first half has one more.
+
+    Files with a group stay with it: the cut is the one nearest the middle that leaves all groups whole. Without one,
+    the second half is empty: such files can't be halved.
+    """
     middle = (len(files) + 1) // 2
-    return files[:middle], files[middle:]
+    places = [place for place in range(1, len(files)) if _may_part(files[place - 1], files[place])]
+    place = min(places, key=lambda place: (abs(place - middle), place), default=len(files))
+    return files[:place], files[place:]
+
+
+def divisible(files: Sequence[File]) -> bool:
+    """Tell whether files can be halved."""
+    return bool(cut(files)[1])
+
+
+def _may_part(one: object, other: object) -> bool:
+    """Tell whether a cut may lie between two files: those of a group stand together."""
+    group = getattr(one, "group", "")
+    return not group or group != getattr(other, "group", "")
 
 
 def in_order(last: int, halves: Iterable[int]) -> Iterator[int]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from paceline import jsonl
 from paceline.durable import open_private, writing
@@ -175,12 +175,12 @@ def planned_files(path: str, extent: Extent) -> tuple[PlannedFile, ...]:
     return tuple(row.planned for row in read_manifest(path, start=extent.start, stop=extent.stop))
 
 
-def last_path(path: str, offset: int) -> str | None:
+def last_path(path: str, offset: int, key: Callable[[str], Any] = lambda path: path.split("/")) -> str | None:
     """Return the path behind which the listing has to be taken up, or None to begin at the beginning.
 
-    `offset` is a registered length: right behind a submission, or the end of the listing. Skipped files met while a
-    submission was being filled stand before it, so the greatest path is that of its last line or of the last line
-    before it, if that is a skipped file's.
+    `key` is what the listing's order compares. `offset` is a registered length: right behind a submission, or the end
+    of the listing. Skipped files met while a submission was being filled stand before it, so the greatest path is that
+    of its last line or of the last line before it, if that is a skipped file's.
     """
     if not offset:
         return None
@@ -192,7 +192,7 @@ def last_path(path: str, offset: int) -> str | None:
         before = next((row for row in rows if row.submission != last.submission), None)
     if before is None or before.submission is not None:
         return last.path
-    return max(last.path, before.path, key=lambda path: path.split("/"))
+    return max(last.path, before.path, key=key)
 
 
 def parse_row(line: bytes) -> ManifestRow:

@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
+
+Value = TypeVar("Value")
 
 FORMAT_VERSION = 1
 """Of everything stored: ledger, manifest, parts. A process refuses a ledger of a version it doesn't know."""
@@ -66,13 +68,29 @@ class SkipReason(StrEnum):
     UNREADABLE = "unreadable"  # a file or a folder that can't be read, or a symlink that leads nowhere
     NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
+    MISSING = "missing"  # named in a list, and not there
+    NO_GROUP = "no_group"  # `--group-by` finds no group for it
+    GROUP_TOO_LARGE = "group_too_large"  # its group is more than one submission may hold
+    GROUP_INCOMPLETE = "group_incomplete"  # a file of its group can't be sent, so the group isn't
+    GROUP_CLOSED = "group_closed"  # its group was planned before it turned up
+    UNCHANGED = "unchanged"  # succeeded before with this agent and options, and hasn't changed since
+    SAME_CONTENT = "same_content"  # its bytes succeeded before with this agent and options, under whatever name
 
 
 Metadata = tuple[tuple[str, Any], ...]
 """What a list says of a file, by name and in the list's order: JSON scalars. It travels into the records untouched."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
+def made_often(cls: type[Value]) -> type[Value]:
+    """Make a value of which a plan holds one for each file: frozen for the type checker, not at run time.
+
+    A frozen dataclass with six fields takes 1.25 µs to make, this one 0.37: a second and a half per million files.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@made_often
 class SourceFile:
     """One input by reference. `path` is relative to the source root, with `/` between parts.
 
@@ -100,7 +118,7 @@ class SkippedFile:
     metadata: Metadata = ()
 
 
-@dataclass(frozen=True, slots=True)
+@made_often
 class PlannedFile:
     """A file of a submission, with the name it is uploaded under (unique within the submission)."""
 

@@ -19,8 +19,11 @@ from paceline.providers.base import Weights
 from paceline.replies import Moved
 from paceline.sinks.registry import open_sink
 from paceline.views import BatchView, Views
-from producers.planning import plan_entries, resume_from
+from producers.grouping import Grouping
+from producers.known import Known
+from producers.planning import Cut, plan_entries, resume_from
 from producers.sources import Source
+from producers.staging import remove_stage
 from producers.weighing import FileScale
 
 FLUSH_S = 0.2
@@ -52,11 +55,15 @@ def enqueue(
     exclude: Collection[str] = (),
     stopped: Callable[[], bool] = lambda: False,
     weights: Weights | None = None,
+    grouping: Grouping | None = None,
+    known: Known | None = None,
+    stage: str | None = None,
 ) -> bool:
     """Plan what isn't planned yet. Returns True when the listing is complete, False if `stopped` said so before.
 
     Raises `ManifestBusy` while another process plans the same batch, `SinkError` if the manifest is another batch's,
     `LedgerLost` if the batch is being rebuilt. With `weights`, files count by what they weigh in a submission.
+    With a `grouping`, those of a group stay together; what `known` knows is left out; `stage` is as in `Cut`.
     """
     if batch.listed:
         record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
@@ -69,12 +76,13 @@ def enqueue(
             raise LedgerLost(f"batch {batch.id} is not rebuilt yet: paceline rebuild {Path(batch.manifest).parent}")
         writer.resume(batch.manifest_bytes)
         record_batch(batch.manifest, batch.spec, ours=True)
-        resume = resume_from(batch.manifest, batch.manifest_bytes, batch.in_manifest)
+        scale = FileScale(weights, batch.spec.inputs, source.location) if weights else None
+        cut = Cut(limits, batch.files_per_run, scale, grouping, known, stage)
+        resume = resume_from(source, cut, batch.manifest, batch.manifest_bytes, batch.in_manifest)
         # Whether a small batch waits for its runs is decided by its size: it is listed before the first is sent.
         at_once = batch.choices.get(Choice.WAIT) != "auto"
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped, at_once=at_once)
-        scale = FileScale(weights, batch.spec.inputs, source.location) if weights else None
-        for entry in plan_entries(source, limits, batch.files_per_run, exclude, resume, scale):
+        for entry in plan_entries(source, cut, exclude, resume):
             plan.add(entry)
             if stopped():
                 send(plan.register())
@@ -86,6 +94,8 @@ def enqueue(
         send([*follows, *([follow] if follow else [])])
         # Not before: what the ledger takes for listed never changes, the manifest's end until then may.
         record_listed(batch.manifest, batch.spec, Listed(writer.offset, plan.skipped))
+        if stage is not None:
+            remove_stage(stage)
     return True
 
 

@@ -1,42 +1,29 @@
-"""List a file set lazily, in one stable order, reading no contents.
-
-The order: within a folder by name, character by character as Python compares `str` (for UTF-8 names the order of their
-bytes); a folder's files stand where the folder's name stands. In other words, paths are ordered by their components.
-So a listing can be taken up behind any path without visiting what came before it.
-
-What is part of the set:
-
-- Regular files. Empty and unreadable ones are rows with a reason, and so is a folder that can't be read.
-- A symlink to a regular file beneath the source, with the target's size and time. One that leads out is a row
-  `escapes_source`; one that leads nowhere, or in a circle, is `unreadable`.
-- A symlink to a folder is a row `not_regular` and isn't entered: what it shows is listed at its own place, and circles
-  can't arise. FIFOs, sockets and devices are rows `not_regular` too; nothing is opened to find out.
-- Hidden files and folders (a leading dot) are not part of the set, so `.git` and `.DS_Store` are not paid for. A hidden
-  file or folder that is named as the source itself is.
-- A file that disappears while the listing comes by was not part of the set.
-"""
+"""Understand what SOURCE means: where a file set is, and how it is listed."""
 
 from __future__ import annotations
 
-import errno
+import hashlib
+import json
 import os
 import stat
-from bisect import bisect_left
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, Protocol
 
-from paceline.beneath import FOLDER, OF_THIS_COMPUTER, open_folder, real_path
 from paceline.errors import UsageError
-from paceline.model import SkippedFile, SkipReason, SourceFile
+from paceline.model import SkippedFile, SourceFile
+from producers.filters import Rules
+from producers.lists import Kept, ListedFiles, keep_list
+from producers.patterns import escape_parts, is_pattern, parts_of, unescape
+from producers.piped import read_stdin
+from producers.tables import SUFFIXES, read_table
+from producers.trees import Forest, Tree, outermost, relative_to
+from producers.walking import not_found
 
-SUPPORTED = "a folder or a single file"
-
-_OPEN_FOLDERS = 64
-"""Of a deep tree at most this many folders are kept open; the rest is opened again on the way back."""
-
-_GONE = {errno.ENOENT, errno.ENOTDIR}
+SUPPORTED = "a folder, files, a pattern like 'docs/**/*.pdf', a list (x.csv, x.jsonl), or - for paths on stdin"
+STDIN = "-"
 
 
 class SourceKind(StrEnum):
@@ -44,218 +31,208 @@ class SourceKind(StrEnum):
 
     FOLDER = "folder"
     FILE = "file"
+    GLOB = "glob"  # a folder and a pattern
+    SEVERAL = "several"  # folders and files beneath a common folder
+    LIST = "list"  # paths on stdin, or a table of them
+
+
+class Listing(Protocol):
+    """The files of a set, one after the other, without their contents."""
+
+    @property
+    def ordered(self) -> bool:
+        """Tell whether entries come in the order of `key`, so that a listing can be taken up behind any path."""
+
+    def key(self, path: str) -> Any:
+        """Return what the order compares; only of an ordered listing."""
+
+    def entries(self, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
+        """List the set; of an ordered one, what comes behind `after`.
+
+        `exclude` holds absolute folders, files and addresses that are never part of a set: outputs, `PACELINE_HOME`.
+        Raises `UsageError` if the source can't be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file set by name. `location` is absolute with all symlinks resolved: what `BatchSpec.source` wants."""
+    """A file set by name.
+
+    `location` is what `BatchSpec.source` wants, and what paths are relative to: an absolute path with all symlinks
+    resolved, or an address (see `paceline.roots.open_root`). `options` are what else makes it this set and no other
+    (patterns, a list's digest), by name: they become options of the batch. `groups` tells whether the listing itself
+    says which files belong together. `nothing` says in words that the set is empty.
+    """
 
     location: str
     kind: SourceKind
+    listing: Listing
+    options: tuple[tuple[str, str], ...] = ()
+    groups: bool = field(default=False, compare=False)
+    nothing: str = field(default="", compare=False)
 
 
-def resolve_source(text: str) -> Source:
-    """Understand the SOURCE argument. Raises `UsageError` that names it and says what would do."""
-    if not text:
+def resolve_sources(texts: Sequence[str], rules: Rules, home: Path, apart: Collection[str] = ()) -> Source:
+    """Understand the SOURCE arguments together. `home` is where a list that can be read only once is kept.
+
+    Of several arguments those that lie in `apart`, absolute paths of outputs, don't count: `*` names them too.
+    Raises `UsageError` that names what is wrong and says what would do.
+    """
+    if not all(texts):
         raise UsageError(f"no source given: name {SUPPORTED}")
-    if text == "-":
-        raise UsageError(f"source '-': paths on stdin are not supported yet; name {SUPPORTED}")
-    if "://" in text:
-        raise UsageError(f"source {text!r}: URLs are not supported yet; name {SUPPORTED}")
+    if STDIN in texts:
+        if len(texts) > 1:
+            raise UsageError("source '-' stands alone: put the other sources' paths into the list, too")
+        return _list(keep_list(read_stdin(), "stdin", str(Path.cwd()), home), "the list on stdin", rules)
+    addresses = [text for text in texts if "://" in text]
+    if addresses:
+        if len(addresses) < len(texts):
+            raise UsageError(f"source {addresses[0]!r}: addresses and paths don't go together; run them apart")
+        raise UsageError(f"source {addresses[0]!r}: URLs are not supported yet; name {SUPPORTED}")
+    if len(texts) > 1:
+        return _several(texts, rules, apart)
+    return _table(texts[0], rules, home) if _is_table(texts[0]) else resolve_source(texts[0], rules)
+
+
+def resolve_source(text: str, rules: Rules | None = None) -> Source:
+    """Understand a SOURCE that is a folder, a file or a glob. Raises `UsageError` as `resolve_sources` does."""
+    rules = rules or Rules()
+    place = _place(text)
+    if isinstance(place, _Glob):
+        return _of_glob(place, rules)
+    kind = SourceKind.FOLDER if place.is_folder else SourceKind.FILE
+    tree = Tree(place.path, rules.filter(), rules.hidden)
+    return Source(place.path, kind, tree, rules.options(), nothing=_nothing(repr(place.path), rules))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A folder or file that is there, all symlinks resolved."""
+
+    path: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Glob:
+    """A folder that is there, and a pattern for the paths in it."""
+
+    text: str
+    folder: str
+    pattern: str
+
+
+def _place(text: str) -> _Place | _Glob:
+    """Find what an argument names. Something of exactly this name is preferred to a pattern."""
     try:
-        location = os.path.realpath(text, strict=True)
-        mode = Path(location).stat().st_mode
+        path = os.path.realpath(text, strict=True)
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of a hundred thousand
     except (OSError, ValueError) as error:
-        raise UsageError(_not_found(text, error)) from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and is_pattern(text):
+            return _glob(text)
+        raise UsageError(not_found(text, error)) from error
     if stat.S_ISDIR(mode):
-        if not os.access(location, os.R_OK | os.X_OK, effective_ids=True):
+        if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
             raise UsageError(f"source {text!r} can't be listed: make the folder readable for this user")
-        return Source(location, SourceKind.FOLDER)
+        return _Place(path, is_folder=True)
     if not stat.S_ISREG(mode):
         raise UsageError(f"source {text!r} is neither a folder nor a regular file: name {SUPPORTED}")
-    if location.endswith((".csv", ".jsonl")):
-        raise UsageError(f"source {text!r}: manifests are not supported yet; name the folder with the files")
-    return Source(location, SourceKind.FILE)
+    return _Place(path, is_folder=False)
 
 
-def walk(root: str, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
-    """List the file set at `root`, a folder or a single file, in the module's order.
-
-    `after` is a path of an earlier listing: only what comes behind it is listed. `exclude` holds absolute folders that
-    are not part of the set (the output, `PACELINE_HOME`). Memory is bounded by the names of the folders between the
-    root and the present place. Raises `UsageError` if the root can't be read.
-    """
-    place = Path(root).absolute()
-    if not place.is_dir():
-        return _single(str(place.parent), place.name, after)
-    return _tree(str(place), () if after is None else path_key(after), _excluded(str(place), exclude))
-
-
-def path_key(path: str) -> tuple[str, ...]:
-    """Return what the order of the listing compares."""
-    return tuple(path.split("/"))
-
-
-@dataclass(slots=True)
-class _Folder:
-    """A folder being listed. `prefix` is its path and a slash, or empty; `behind` what the names must come behind."""
-
-    prefix: str
-    names: Iterator[str]
-    descriptor: int
-    behind: tuple[str, ...]
-
-    def close(self) -> None:
-        """Close the descriptor; it is -1 from then on."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
-def _single(folder: str, name: str, after: str | None) -> Iterator[SourceFile | SkippedFile]:
-    if after is not None and after >= name:
-        return
+def _glob(text: str) -> _Glob:
+    parts = text.split("/")
+    first = next(at for at, part in enumerate(parts) if is_pattern(part))
+    folder = unescape("/".join(parts[:first])) or ("/" if first else ".")
+    pattern = "/".join(parts_of("/".join(parts[first:]))) + ("/**" if text.endswith("/") else "")
     try:
-        found = Path(folder, name).lstat()
-    except OSError as error:
-        raise UsageError(_not_found(f"{folder}/{name}", error)) from error
-    if stat.S_ISREG(found.st_mode):
-        yield _regular(name, found, os.access(f"{folder}/{name}", os.R_OK, effective_ids=True))
-    else:
-        yield _special(folder, name, found)
+        path = os.path.realpath(folder, strict=True)
+        names = os.listdir(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(not_found(folder, error)) from error
+    del names  # it was to see that the folder can be listed
+    return _Glob(text, path, pattern)
 
 
-def _tree(root: str, behind: tuple[str, ...], excluded: Collection[str]) -> Iterator[SourceFile | SkippedFile]:
-    try:
-        stack = [_list(open_folder(root, ""), "", behind)]
-    except OSError as error:
-        raise UsageError(_not_found(root, error)) from error
-    lstat, access, me = os.stat, os.access, os.geteuid()  # looked up once: this loop is the cost of planning
-    try:
-        while stack:
-            folder = stack[-1]
-            descriptor, prefix = folder.descriptor, folder.prefix
-            for name in folder.names:
-                try:
-                    found = lstat(name, dir_fd=descriptor, follow_symlinks=False)
-                except OSError as error:
-                    if error.errno not in _GONE:
-                        yield SkippedFile(prefix + name, SkipReason.UNREADABLE)
-                    continue
-                if stat.S_ISREG(found.st_mode):
-                    ours = found.st_uid == me and found.st_mode & stat.S_IRUSR  # saves a call for nearly every file
-                    readable = ours or access(name, os.R_OK, dir_fd=descriptor, effective_ids=True)
-                    if readable and found.st_size:
-                        yield SourceFile(prefix + name, found.st_size, found.st_mtime_ns)
-                    else:
-                        yield _unusable(prefix + name, found)
-                elif not stat.S_ISDIR(found.st_mode):
-                    yield _special(root, prefix + name, found)
-                elif prefix + name not in excluded:
-                    yield from _enter(stack, name)
-                    if stack[-1] is not folder:
-                        break
-            else:
-                yield from _leave(root, stack)
-    finally:
-        for folder in stack:
-            folder.close()
+def _of_glob(glob: _Glob, rules: Rules) -> Source:
+    tree = Tree(glob.folder, rules.filter(glob.pattern), rules.hidden)
+    nothing = f"no file matches {glob.text!r}, and none has exactly this name{_hint(rules)}"
+    if "/" not in glob.pattern or glob.pattern.endswith("/*"):
+        nothing += f"; * stays within a folder, write {glob.text.rstrip('*') + '**'!r} for everything beneath"
+    options = (("source:glob", glob.pattern), *rules.options())
+    return Source(glob.folder, SourceKind.GLOB, tree, options, nothing=nothing)
 
 
-def _list(descriptor: int, prefix: str, behind: tuple[str, ...]) -> _Folder:
-    """Take over an open folder and sort its names; those that `behind` has passed are left out."""
-    try:
-        names = sorted([name for name in os.listdir(descriptor) if name[0] != "."])
-        if behind:
-            del names[: bisect_left(names, behind[0])]
-            if names and names[0] == behind[0] and not _is_folder(descriptor, names[0]):
-                del names[0]
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return _Folder(prefix, iter(names), descriptor, behind)
+def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Source:
+    if all(_is_table(text) for text in texts):
+        raise UsageError(
+            f"sources {texts[0]!r} and {texts[1]!r} are lists: run each alone, or make one of them; to send them as"
+            " documents, name their folder with --include '*.csv'"
+        )
+    found = [_place(text) for text in texts]
+    out = [os.path.realpath(place) for place in apart]
+    folders = {one.path for one in found if isinstance(one, _Place) and one.is_folder}
+    places = [one.path for one in found if isinstance(one, _Place) and not _lies_in(one.path, out)]
+    parts = outermost(places)
+    globs = sorted({one for one in found if isinstance(one, _Glob)}, key=lambda one: (one.folder, one.pattern))
+    globs = [one for one in globs if not _lies_in(one.folder, [part for part in parts if part in folders])]
+    if not globs and len(parts) == 1:
+        kind = SourceKind.FOLDER if parts[0] in folders else SourceKind.FILE
+        tree = Tree(parts[0], rules.filter(), rules.hidden)
+        return Source(parts[0], kind, tree, rules.options(), nothing=_nothing(repr(parts[0]), rules))
+    if not parts and len({(one.folder, one.pattern) for one in globs}) == 1:
+        return _of_glob(globs[0], rules)
+    if not parts and not globs:
+        raise UsageError(f"all {len(texts)} sources lie in the output: name another --to")
+    location = os.path.commonpath([*parts, *(one.folder for one in globs)])
+    relative = tuple(relative_to(location, part) for part in parts)
+    trees = {"/".join([*escape_parts(relative_to(location, one.folder)), one.pattern]): one for one in globs}
+    listing = Forest(
+        location,
+        relative,
+        rules.filter(),
+        rules.hidden,
+        tuple(
+            Tree(one.folder, rules.filter(pattern), rules.hidden, relative_to(location, one.folder))
+            for pattern, one in sorted(trees.items())
+        ),
+    )
+    digest = hashlib.sha256(json.dumps([relative, sorted(trees)]).encode()).hexdigest()
+    options = (("source:parts", digest), *rules.options())
+    nothing = _nothing(f"the {len(texts):,} sources beneath {location!r}", rules)
+    return Source(location, SourceKind.SEVERAL, listing, options, nothing=nothing)
 
 
-def _enter(stack: list[_Folder], name: str) -> Iterator[SkippedFile]:
-    """Put a folder on the stack; give its row instead if it can't be read."""
-    above = stack[-1]
-    behind = above.behind if above.behind[:1] == (name,) else ()
-    path = above.prefix + name
-    try:
-        descriptor = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=above.descriptor)
-        stack.append(_list(descriptor, path + "/", behind[1:]))
-    except OSError as error:
-        if error.errno in OF_THIS_COMPUTER:
-            raise
-        if error.errno not in _GONE and behind != (name,):
-            yield SkippedFile(path, SkipReason.UNREADABLE)
-    if len(stack) > _OPEN_FOLDERS:
-        stack[-_OPEN_FOLDERS - 1].close()
+def _table(text: str, rules: Rules, home: Path) -> Source:
+    """Understand a list with columns. Paths in it are relative to the folder it is named in."""
+    place = _place(text)
+    if isinstance(place, _Glob) or place.is_folder:
+        return resolve_source(text, rules)
+    base = os.path.realpath(os.path.dirname(text) or ".")  # noqa: PTH120 - a Path would lose a leading ./
+    return _list(keep_list(read_table(text), text, base, home), f"the list {text!r}", rules)
 
 
-def _leave(root: str, stack: list[_Folder]) -> Iterator[SkippedFile]:
-    """Take a listed folder off the stack and make sure that the one above is open."""
-    stack.pop().close()
-    while stack and stack[-1].descriptor < 0:
-        path = stack[-1].prefix[:-1]
-        try:
-            stack[-1].descriptor = open_folder(root, path)
-        except OSError as error:
-            if error.errno in OF_THIS_COMPUTER:
-                raise
-            stack.pop()  # moved away or locked while we were below it: the rest of its names can't be read
-            yield SkippedFile(path, SkipReason.UNREADABLE)
+def _list(kept: Kept, name: str, rules: Rules) -> Source:
+    listing = ListedFiles(kept.location, kept.file, rules.filter())
+    options = (("source:list", kept.digest), *rules.options())
+    nothing = f"{name} names no file{_hint(replace(rules, hidden=True))}"
+    return Source(kept.location, SourceKind.LIST, listing, options, kept.groups, nothing)
 
 
-def _is_folder(descriptor: int, name: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
+def _is_table(text: str) -> bool:
+    return text.lower().endswith(SUFFIXES)
 
 
-def _regular(path: str, found: os.stat_result, readable: bool) -> SourceFile | SkippedFile:
-    if found.st_size and readable:
-        return SourceFile(path, found.st_size, found.st_mtime_ns)
-    return _unusable(path, found)
+def _lies_in(path: str, places: Collection[str]) -> bool:
+    return any(path == place or path.startswith(place.rstrip("/") + "/") for place in places)
 
 
-def _unusable(path: str, found: os.stat_result) -> SkippedFile:
-    reason = SkipReason.UNREADABLE if found.st_size else SkipReason.EMPTY
-    return SkippedFile(path, reason, found.st_size, found.st_mtime_ns)
+def _nothing(what: str, rules: Rules) -> str:
+    return f"{what} has no file to run{_hint(rules)}"
 
 
-def _special(root: str, path: str, found: os.stat_result) -> SourceFile | SkippedFile:
-    """Classify what is neither a regular file nor a folder."""
-    if not stat.S_ISLNK(found.st_mode):
-        return SkippedFile(path, SkipReason.NOT_REGULAR)
-    try:
-        real = real_path(root, path)
-        if real is None:
-            return SkippedFile(path, SkipReason.ESCAPES_SOURCE)
-        target = Path(root, real).lstat()
-        readable = os.access(f"{root}/{real}", os.R_OK, effective_ids=True)
-    except OSError as error:
-        if error.errno in OF_THIS_COMPUTER:
-            raise
-        return SkippedFile(path, SkipReason.UNREADABLE)
-    if not stat.S_ISREG(target.st_mode):
-        return SkippedFile(path, SkipReason.NOT_REGULAR)
-    return _regular(path, target, readable)
-
-
-def _excluded(root: str, folders: Collection[str]) -> frozenset[str]:
-    """Return the paths, relative to the root, of those folders that lie beneath it."""
-    within = os.path.realpath(root).rstrip("/") + "/"
-    places = [os.path.realpath(folder) + "/" for folder in folders]
-    if within in places:
-        raise UsageError(f"{root!r} can't be source and output at once: choose another folder for the output")
-    return frozenset(place.removeprefix(within)[:-1] for place in places if place.startswith(within))
-
-
-def _not_found(text: str, error: OSError | ValueError) -> str:
-    if isinstance(error, PermissionError):
-        return f"source {text!r} can't be read: make it readable for this user"
-    if set(text) & set("*?["):
-        return f"no such source: {text!r}; patterns are not supported yet, name {SUPPORTED}"
-    return f"no such source: {text!r}; check the spelling and name {SUPPORTED}"
+def _hint(rules: Rules) -> str:
+    said = [] if rules.hidden else ["hidden files don't count without --hidden"]
+    if rules.include:
+        said.append(f"only those like {' or '.join(map(repr, rules.include))} do")
+    return f" ({', '.join(said)})" if said else ""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from paceline.beneath import OF_THIS_COMPUTER
 from paceline.errors import FileChanged, FileMissing
-from paceline.files import SourceRoot
 from paceline.model import SourceFile
 from paceline.providers.base import Weights
+from paceline.roots import open_root
 
 
 class FileScale:
@@ -21,7 +21,7 @@ class FileScale:
     def __init__(self, weights: Weights, inputs: Mapping[str, str], location: str) -> None:
         self.empty_bytes = weights.empty(inputs)
         self._weights = weights
-        self._root = SourceRoot(location)
+        self._root = open_root(location)
 
     def at_most(self, file: SourceFile, name: str) -> int:
         """Return what the file can weigh at the most."""

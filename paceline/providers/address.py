@@ -34,12 +34,13 @@ def checked_url(url: str, *, allow_http: bool = False) -> str:
     stray = parts.username is not None or "?" in url or "#" in url or not url.isprintable() or " " in url
     if parts.scheme not in ("http", "https") or not host or stray:
         raise ConfigError("the provider's URL must be like https://host/path, without user, query or fragment")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(host):
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise ConfigError(f"{host} would get the key unencrypted; write https://, or allow http for this account")
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine: nobody else hears what is said to it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

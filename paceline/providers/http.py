@@ -77,13 +77,13 @@ class Http:
     """One provider's address under one key. Thread-safe; no connection is ever seen by two threads.
 
     `base_url` is https, or http on loopback, or http anywhere with `allow_http`; else `ConfigError`. `key` is asked for
-    at every request where it is callable, is never kept elsewhere, and appears in no repr, log line or exception.
+    at every request where it is callable, is never kept elsewhere, and is in no repr, log line or error. None: none.
     """
 
     def __init__(
         self,
         base_url: str,
-        key: str | Callable[[], str],
+        key: str | Callable[[], str] | None,
         policy: HttpPolicy | None = None,
         *,
         allow_http: bool = False,
@@ -91,7 +91,7 @@ class Http:
         transport: Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
         self._base_url = checked_url(base_url, allow_http=allow_http)
-        self._key = key if callable(key) else lambda: key
+        self._key = key if key is None or callable(key) else lambda: str(key)  # no repr has it
         self._policy = policy or HttpPolicy()
         self._clock = clock
         self._tls = _tls(self._base_url, self._policy.ca_file)
@@ -112,8 +112,9 @@ class Http:
         gate: Gate,
         params: Params = (),
         waits_s: float = 0.0,
+        signed: Params = (),
     ) -> Answer:
-        """Send a write, once. Return its 2xx answer, whose value is JSON or None.
+        """Send a write, once, with `signed` as further headers. Return its 2xx answer, whose value is JSON or None.
 
         `waits_s` is how long the provider may wait before it answers, which then holds results too.
 
@@ -127,7 +128,7 @@ class Http:
         chunks = exchange.send(body)
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
         try:
-            response = self._carry("POST", path, params, exchange, headers, chunks)
+            response = self._carry("POST", path, params, exchange, headers | dict(signed), chunks)
         except FileProblem as error:
             if exchange.body_sent:
                 raise map_write(error, exchange) from error
@@ -223,12 +224,12 @@ class Http:
         chunks: Iterable[bytes] | None,
         each: Listener | None = None,
     ) -> _Response:
-        key = checked_key(self._key())
+        key = checked_key(self._key()) if self._key else ""
         request = httpx.Request(
             method,
             self._base_url + path + ("?" + urlencode(params) if params else ""),
             headers={
-                "Authorization": f"Bearer {key}",
+                **({"Authorization": f"Bearer {key}"} if key else {}),
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 "User-Agent": "paceline",

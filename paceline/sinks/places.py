@@ -13,6 +13,7 @@ Nothing here touches a destination or needs a driver.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -48,6 +49,10 @@ _SCHEMES = {
     "https": PlaceKind.WEBHOOK,
     "http": PlaceKind.WEBHOOK,
 }
+SECRET_ENV = "PACELINE_WEBHOOK_SECRET"  # noqa: S105  # its name
+"""The variable that holds the secret which deliveries to webhooks are signed with."""
+
+_PASSWORDS = ("password", "sslpassword")
 _FILES = frozenset(_SUFFIXES.values())
 
 
@@ -72,13 +77,13 @@ def canonical(text: str) -> str:
         raise UsageError(f"output {text!r}: results aren't written to the terminal; name {FORMS}")
     kind = kind_of(text)
     if "://" not in text:
-        return str(Path(text).expanduser().absolute())
+        return _absolute(text)
     scheme, _, rest = text.partition("://")
     scheme = "postgresql" if kind is PlaceKind.POSTGRES else scheme.lower()
     if kind is PlaceKind.SQLITE:
         return _sqlite(text, rest)
     parts = urlsplit(f"{scheme}://{rest}")
-    if parts.password is not None or any(name == "password" for name, _ in parse_qsl(parts.query)):
+    if parts.password is not None or any(name in _PASSWORDS for name, _ in parse_qsl(parts.query)):
         remedy = "export PGPASSWORD or use ~/.pgpass" if kind is PlaceKind.POSTGRES else "leave it out"
         raise UsageError(f"output {_without_password(text)!r}: a password there would be seen by everyone; {remedy}")
     if kind is not PlaceKind.POSTGRES and not parts.netloc:
@@ -127,8 +132,14 @@ def private_paths(to: str) -> list[str]:
 def _sqlite(text: str, rest: str) -> str:
     if not rest.startswith("/") or rest in ("/", "//"):
         raise UsageError(f"output {text!r}: write sqlite:///x.db, or sqlite:////srv/x.db for an absolute path")
-    path = Path(unquote(rest[1:])).expanduser().absolute()
-    return f"sqlite:///{quote(str(path), safe='/')}"
+    return f"sqlite:///{quote(_absolute(unquote(rest[1:])), safe='/')}"
+
+
+def _absolute(text: str) -> str:
+    path = Path(text)
+    with suppress(RuntimeError):  # `~name` where nobody has that name is a file's name like any other
+        path = path.expanduser()
+    return str(path.absolute())
 
 
 def _without_password(text: str) -> str:

@@ -10,7 +10,7 @@ from paceline.sinks.csv_file import CsvSink
 from paceline.sinks.directory import DirectorySink
 from paceline.sinks.jsonl_file import JsonlSink
 from paceline.sinks.parquet_file import ParquetSink
-from paceline.sinks.places import PlaceKind, kind_of
+from paceline.sinks.places import PlaceKind, kind_of, sqlite_path
 
 
 def open_sink(url: str) -> Sink:
@@ -29,6 +29,18 @@ def open_sink(url: str) -> Sink:
             return CsvSink(url)
         case PlaceKind.PARQUET:
             return ParquetSink(url)
+        case PlaceKind.SQLITE:
+            from paceline.sinks.sqlite import SqliteSink
+
+            return SqliteSink(sqlite_path(url))
+        case PlaceKind.POSTGRES:
+            from paceline.sinks.postgres import PostgresSink
+
+            return PostgresSink(url)
+        case PlaceKind.WEBHOOK:
+            from paceline.sinks.webhook import WebhookSink
+
+            return WebhookSink(url)
         case kind:
             raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 

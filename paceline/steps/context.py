@@ -11,12 +11,12 @@ from paceline.circuit import Circuit
 from paceline.clocks import boottime
 from paceline.delays import upload_deadline_s
 from paceline.errors import ConfigError
-from paceline.files import SourceRoot
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter
 from paceline.model import Choice, EndpointClass, Rate, Submission
 from paceline.providers.base import Provider
 from paceline.results import Results
+from paceline.roots import Root
 from paceline.sinks.base import Sink
 from paceline.spool import Spool
 from paceline.views import Views
@@ -83,7 +83,7 @@ class Context:
     views: Views
     results: Results
     accounts: Mapping[str, Account]
-    source: Callable[[str], SourceRoot]
+    source: Callable[[str], Root]
     sink: Callable[[str], Sink]
     spool: Spool
     waits: Waits = field(default_factory=Waits)

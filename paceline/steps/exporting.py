@@ -29,7 +29,7 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
         again = context.ledger.retry(item.id, item.generation, reason="policy")
         return [again.follow] if isinstance(again, Moved) and again.follow else []
-    if _may_be_split(item):
+    if _may_be_split(item) and halving.divisible(context.views.files(item.id)):
         decided = context.ledger.isolate(item.id, item.generation)
         if isinstance(decided, Lost):
             return []

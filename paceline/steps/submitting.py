@@ -22,7 +22,6 @@ from paceline.errors import (
     SourceUnreachable,
     Throttled,
 )
-from paceline.files import SourceRoot
 from paceline.ledger import STARTING
 from paceline.lifecycle import Verb
 from paceline.model import (
@@ -38,6 +37,7 @@ from paceline.model import (
 )
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, DueRun, Lost, Moved
+from paceline.roots import Root
 from paceline.spool import Request, Verdict, fingerprint
 from paceline.starting import way_of
 from paceline.steps.context import Account, Context
@@ -66,8 +66,7 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     files = context.views.files(submission_id)
     try:
         root = context.source(batch.source)
-        for file in files:
-            root.check(file)
+        root.check_all(files)
     except SourceUnreachable as problem:
         context.log.error("source.unreachable", extra={"batch": batch.id, "source": batch.source})
         moved = context.ledger.pause(
@@ -111,7 +110,7 @@ def _begin(
     item: Submission,
     batch: BatchView,
     account: Account,
-    root: SourceRoot,
+    root: Root,
     files: tuple[PlannedFile, ...],
 ) -> list[Follow]:
     endpoint, wait_s = way_of(batch.choices, batch.complete_size, account.rates, account.provider.capabilities.waits_s)

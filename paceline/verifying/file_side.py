@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from paceline.errors import FileProblem, SourceUnreachable
-from paceline.files import SourceRoot
 from paceline.halving import halves_of, root_of, unfold
 from paceline.model import Outcome, PlannedFile, Submission, batch_of, index_of, submission_id
+from paceline.roots import Root
 from paceline.sinks.base import Part
 from paceline.sinks.directory import FILES
 from paceline.times import iso_from_ns
@@ -21,6 +22,7 @@ from paceline.verifying.streams import Group, Key, manifest_rows, path_key, rows
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK_BYTES = 1 << 20
+_FIRST = itemgetter(0)
 
 Row = dict[str, Any]
 Planned = tuple[str, PlannedFile]
@@ -34,7 +36,7 @@ def check_files(
     batch: str,
     of: Callable[[str], Submission | None],
     findings: Findings,
-    root: SourceRoot | None = None,
+    root: Root | None = None,
     halves: Collection[int] = (),
 ) -> None:
     """Hold a committed `files.jsonl` against the manifest, planned files first, then the skipped ones.
@@ -67,7 +69,7 @@ def check_planned(
     recorded: Iterable[tuple[Key, Row]],
     of: Callable[[str], Submission | None],
     findings: Findings,
-    root: SourceRoot | None = None,
+    root: Root | None = None,
 ) -> None:
     """Hold the records of files that are in submissions against what was planned; both sorted by index and path.
 
@@ -99,13 +101,13 @@ def check_planned(
 
 def group_files(group: Group) -> Iterator[tuple[Key, Planned]]:
     """Give a submission's files as `check_planned` takes them."""
-    return (((group.index, path_key(file.path)), (group.id, file)) for file in group.files)
+    return iter(sorted((((group.index, path_key(file.path)), (group.id, file)) for file in group.files), key=_FIRST))
 
 
 def part_rows(part: Part) -> Iterator[tuple[Key, Row]]:
     """Give a part's file records as `check_planned` takes them."""
     index = index_of(part.submission)
-    return (((index, path_key(str(row.get("path")))), dict(row)) for row in part.files)
+    return iter(sorted((((index, path_key(str(row.get("path")))), dict(row)) for row in part.files), key=_FIRST))
 
 
 def _planned(manifest: str, stop: int | None, batch: str, halves: Collection[int]) -> Iterator[tuple[Key, Planned]]:
@@ -113,15 +115,23 @@ def _planned(manifest: str, stop: int | None, batch: str, halves: Collection[int
     for submission, group in groupby(rows, key=lambda row: str(row.submission)):
         index = index_of(submission)
         files = [row.planned for row in group]
+        found: list[tuple[Key, Planned]] = []
         for leaf, part in unfold(index, files, halves):
             if halves_of(leaf)[0] in halves:
                 continue
             name = submission if leaf == index else submission_id(batch, leaf)
-            yield from (((index, path_key(file.path)), (name, file)) for file in part)
+            found += (((index, path_key(file.path)), (name, file)) for file in part)
+        yield from sorted(found, key=_FIRST)
 
 
 def _recorded(folder: Path, batch: str, findings: Findings) -> Iterator[tuple[Key, Row]]:
-    """Give the records of planned files; those that make no sense are reported here."""
+    """Give the records of planned files, sorted; those that make no sense are reported here."""
+    rows = _records(folder, batch, findings)
+    for _, group in groupby(rows, key=lambda row: row[0][0]):
+        yield from sorted(group, key=_FIRST)
+
+
+def _records(folder: Path, batch: str, findings: Findings) -> Iterator[tuple[Key, Row]]:
     for number, row in rows_of(folder / FILES):
         if row is None or not isinstance(row.get("path"), str):
             findings.differs(Kind.FILE_DIFFERS, expected="a record", found=f"{folder / FILES}, line {number}")
@@ -160,7 +170,7 @@ def _compare(facts: Row, found: Row, findings: Findings) -> None:
         )
 
 
-def _check_digest(root: SourceRoot, name: str, file: PlannedFile, digest: str, findings: Findings) -> None:
+def _check_digest(root: Root, name: str, file: PlannedFile, digest: str, findings: Findings) -> None:
     hasher = hashlib.sha256()
     try:
         with root.open(file) as stream:

@@ -15,7 +15,7 @@ class Kind(StrEnum):
     LEDGER_MISSING = "ledger_missing"  # the ledger doesn't know the batch
     MANIFEST_MISSING = "manifest_missing"  # there is no manifest
     MANIFEST_ROW = "manifest_row"  # a line that can't be read, or has neither submission nor reason
-    MANIFEST_ORDER = "manifest_order"  # a file or a submission that stands twice in the manifest, or out of order
+    MANIFEST_ORDER = "manifest_order"  # a file that stands twice in the manifest, or a submission out of order
     MANIFEST_LENGTH = "manifest_length"  # the manifest isn't as long as was registered
     NOT_IN_LEDGER = "not_in_ledger"  # a submission of the manifest that the ledger doesn't have
     NOT_IN_MANIFEST = "not_in_manifest"  # a submission of the ledger that the manifest doesn't have

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paceline.files import SourceRoot
 from paceline.halving import REASON, is_half, place
 from paceline.model import SUBMISSION_ID, Outcome, State, Submission, batch_of, index_of
+from paceline.roots import Root
 from paceline.sinks.base import Part
 from paceline.sinks.committed import is_committed, stands
 from paceline.sinks.directory import FAILURES, RESULTS
@@ -49,7 +49,7 @@ class SinkSide:
     `committed` tells of a folder whether its final files count. With `root` the source files of parts are read again.
     """
 
-    def __init__(self, place: str, batch: str, findings: Findings, root: SourceRoot | None = None) -> None:
+    def __init__(self, place: str, batch: str, findings: Findings, root: Root | None = None) -> None:
         self.place = place
         self.folder = Path(place)
         self.committed = kind_of(place) is PlaceKind.FOLDER and is_committed(place, batch)

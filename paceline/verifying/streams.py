@@ -58,16 +58,10 @@ def groups(path: str, batch: str, stop: int | None, findings: Findings) -> Itera
     """Give the manifest's submissions in ascending order; report every row that doesn't belong where it stands."""
     last_index, name = 0, ""
     files: list[PlannedFile] = []
-    last_planned: Key = ()
-    last_skipped: Key = ()
     for number, row in manifest_rows(path, stop, findings):
         findings.checked["manifest_rows"] += 1
-        key = path_key(row.path)
         if row.submission is None:
             findings.checked["skipped"] += 1
-            if key <= last_skipped:
-                findings.differs(Kind.MANIFEST_ORDER, path=row.path, found=f"line {number}")
-            last_skipped = max(key, last_skipped)
             continue
         if row.submission != name:
             if files:
@@ -78,9 +72,6 @@ def groups(path: str, batch: str, stop: int | None, findings: Findings) -> Itera
                 name = ""
                 continue
             last_index, name = index, row.submission
-        if key <= last_planned:
-            findings.differs(Kind.MANIFEST_ORDER, submission=name, path=row.path, found=f"line {number}")
-        last_planned = max(key, last_planned)
         files.append(row.planned)
     if files:
         yield Group(last_index, name, tuple(files))

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from paceline.errors import SinkError
-from paceline.files import SourceRoot
 from paceline.halving import complete, is_half, place
 from paceline.model import Outcome, State, Submission, external_id, index_of, submission_id
+from paceline.roots import Root
 from paceline.sinks.base import Closing
 from paceline.sinks.committed import stands
 from paceline.sinks.directory import RESULTS
@@ -28,7 +28,8 @@ from paceline.verifying.findings import Findings, Kind
 from paceline.verifying.ledger_side import LedgerSide, chunks
 from paceline.verifying.provider_side import Find, check_runs
 from paceline.verifying.sink_side import Found, SinkSide, can_be_read
-from paceline.verifying.streams import Group, groups, manifest_rows, path_key, rows_of, side_by_side, with_halves
+from paceline.verifying.streams import Group, groups, rows_of, with_halves
+from paceline.verifying.twice import twice
 from paceline.views import BatchView, Views
 
 CHUNK = 100
@@ -52,7 +53,7 @@ class Subject:
     find: Find | None
     step: int
     settle_s: float
-    root: SourceRoot | None = None
+    root: Root | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +194,9 @@ class _Verifier:
         return of
 
     def _check_twice(self) -> None:
-        """Look for files that are both in a submission and left out."""
-        subject = self._subject
-
-        def paths(planned: bool) -> Iterator[tuple[tuple[str, ...], str]]:
-            for _, row in manifest_rows(subject.manifest, subject.manifest_bytes):
-                if (row.submission is not None) == planned:
-                    yield path_key(row.path), row.path
-
-        for one, other in side_by_side(paths(True), paths(False)):
-            if one is not None and other is not None:
-                self._findings.differs(Kind.MANIFEST_ORDER, path=one, expected="once", found="planned and left out")
+        """Look for files that stand twice in the manifest."""
+        for path in twice(self._subject.manifest, self._subject.manifest_bytes):
+            self._findings.differs(Kind.MANIFEST_ORDER, path=path, expected="once")
 
     def _check_committed(self) -> bool:
         """Hold what is committed against the ledger; return whether the batch has ended."""

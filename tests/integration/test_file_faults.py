@@ -13,7 +13,7 @@ import pytest
 
 from paceline.files import SourceRoot
 from paceline.model import PlannedFile, PlannedSubmission, SourceFile
-from producers.planning import plan_entries
+from producers.planning import Cut, plan_entries
 from producers.sources import resolve_source
 from tests.support.rehearsal import LIMITS, Rehearsal
 from tests.support.sandbox import Sandbox
@@ -215,7 +215,7 @@ def test_a_hundred_thousand_files_in_one_folder_are_planned_each_once(tmp_path: 
     os.close(descriptor)
 
     planned = [
-        one for one in plan_entries(resolve_source(str(folder)), LIMITS, 300) if isinstance(one, PlannedSubmission)
+        one for one in plan_entries(resolve_source(str(folder)), Cut(LIMITS, 300)) if isinstance(one, PlannedSubmission)
     ]
 
     shutil.rmtree(folder)  # pytest would keep it for three runs

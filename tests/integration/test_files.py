@@ -17,7 +17,7 @@ import pytest
 from paceline.errors import FileChanged, FileMissing, SourceUnreachable
 from paceline.files import SourceRoot
 from paceline.model import PlannedFile, SourceFile
-from producers.sources import walk
+from producers.walking import walk
 from tests.support.trees import ODD_NAMES, as_another_user, put, put_deep, put_raw, put_socket, remove_deep
 
 

@@ -16,8 +16,11 @@ from paceline.chunking import chunk
 from paceline.errors import UsageError
 from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
-from producers.planning import Resume, Tally, plan_entries, resume_from
-from producers.sources import Source, SourceKind, path_key, resolve_source, walk
+from producers.filters import Rules
+from producers.planning import Cut, Resume, Tally, plan_entries, resume_from
+from producers.sources import Source, SourceKind, resolve_source, resolve_sources
+from producers.trees import Tree
+from producers.walking import path_key, walk
 from tests.support.trees import ODD_NAMES, as_another_user, put, put_deep, put_raw, put_socket, remove_deep
 
 KOLENA = SizeLimits(files=300, file_bytes=250_000_000)
@@ -188,7 +191,7 @@ def test_what_may_not_be_read_is_a_row_and_the_rest_is_listed(root: Path, tmp_pa
     (root / "open" / "locked").chmod(0o000)
 
     printed = as_another_user(
-        "import json\nfrom producers.sources import walk\n#become\n"
+        "import json\nfrom producers.walking import walk\n#become\n"
         "print(json.dumps([[entry.path, getattr(entry, 'reason', None)] for entry in walk(sys.argv[1])]))",
         str(root),
     )
@@ -211,7 +214,7 @@ def test_a_locked_folder_that_is_on_record_is_no_row_again(root: Path, tmp_path:
     (root / "locked").chmod(0o000)
 
     printed = as_another_user(
-        "from producers.sources import walk\n#become\n"
+        "from producers.walking import walk\n#become\n"
         "for after in (None, 'locked'): print([entry.path for entry in walk(sys.argv[1], after=after)])",
         str(root),
     )
@@ -306,7 +309,8 @@ def test_a_single_file_is_a_source(root: Path) -> None:
 
     source = resolve_source(str(root / "link"))
 
-    assert source == Source(str(root.resolve() / "a.txt"), SourceKind.FILE)
+    place = str(root.resolve() / "a.txt")
+    assert source == Source(place, SourceKind.FILE, Tree(place))
     assert [(entry.path, entry.size_bytes) for entry in walk(source.location)] == [("a.txt", 5)]
     assert paths(root / "a.txt", after="a.txt") == []
 
@@ -324,7 +328,7 @@ def test_a_source_is_the_same_however_it_is_named(root: Path, monkeypatch: pytes
 
     named = {resolve_source(text) for text in ("sub", "./sub/", "sub/../sub", "link", str(root / "sub"))}
 
-    assert named == {Source(str(root.resolve() / "sub"), SourceKind.FOLDER)}
+    assert named == {Source(str(root.resolve() / "sub"), SourceKind.FOLDER, Tree(str(root.resolve() / "sub")))}
 
 
 @pytest.mark.parametrize(
@@ -332,11 +336,9 @@ def test_a_source_is_the_same_however_it_is_named(root: Path, monkeypatch: pytes
     [
         ("", "no source"),
         ("nowhere", r"'nowhere'.*spelling"),
-        ("*.pdf", "patterns are not supported yet"),
-        ("-", "stdin"),
         ("s3://bucket/x", "URLs"),
-        ("rows.csv", "manifests"),
-        ("rows.jsonl", "manifests"),
+        ("rows.csv", "no column 'path'.*itself"),
+        ("rows.jsonl", "line 1: no JSON"),
         ("fifo", "neither a folder nor a regular file"),
         ("loop", "loop"),
         ("nul\0", "no such source"),
@@ -352,9 +354,8 @@ def test_a_source_that_does_not_work_is_named_with_what_does(
     monkeypatch.chdir(root)
 
     with pytest.raises(UsageError, match=says) as caught:
-        resolve_source(text)
+        resolve_sources([text], Rules(), root / ".paceline")
 
-    assert "folder" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -394,9 +395,10 @@ def write_manifest(
     """Plan behind the last registered `(length, submissions)`; return the manifest and all that was registered."""
     offset, submissions = registered[-1] if registered else (0, 0)
     known = list(registered)
+    cut = Cut(limits, 300)
     with ManifestWriter(str(path), "b123456789", offset) as manifest:
-        resume = resume_from(str(path), offset, submissions)
-        for entry in plan_entries(source, limits, 300, resume=resume):
+        resume = resume_from(source, cut, str(path), offset, submissions)
+        for entry in plan_entries(source, cut, resume=resume):
             manifest.write(entry)
             if isinstance(entry, PlannedSubmission):
                 known.append((manifest.flush(), entry.index))
@@ -409,7 +411,7 @@ def test_a_tally_accounts_for_every_file(root: Path) -> None:
         put(root / name, b"x" * size)
     tally = Tally()
 
-    for entry in plan_entries(resolve_source(str(root)), SizeLimits(files=2, file_bytes=20), 300, resume=Resume()):
+    for entry in plan_entries(resolve_source(str(root)), Cut(SizeLimits(files=2, file_bytes=20), 300), resume=Resume()):
         tally.add(entry)
 
     assert (tally.submissions, tally.files, tally.size_bytes, tally.total) == (2, 3, 18, 5)

@@ -11,11 +11,13 @@ import pytest
 
 from paceline.errors import SourceUnreachable
 from paceline.files import SourceRoot
+from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
 from paceline.providers.base import Upload
 from paceline.providers.kindo_body import Body, Forms, Weighing
-from producers.planning import Resume, plan_entries
-from producers.sources import resolve_source, walk
+from producers.planning import Cut, Resume, plan_entries
+from producers.sources import resolve_source
+from producers.walking import walk
 from producers.weighing import FileScale
 
 AGENT = "3f0c1d2e-5a6b-4c7d-8e9f-0a1b2c3d4e5f"
@@ -59,7 +61,7 @@ def bodies(root: Path, planned: list[PlannedSubmission], url: str | None = None)
 
 def test_no_request_is_too_large_and_none_could_have_taken_the_next_file(tmp_path: Path) -> None:
     root = make_source(tmp_path)
-    plan = list(plan_entries(resolve_source(str(root)), LIMITS, 300, scale=scale_of(root)))
+    plan = list(plan_entries(resolve_source(str(root)), Cut(LIMITS, 300, scale_of(root))))
     skipped = [entry for entry in plan if isinstance(entry, SkippedFile)]
     planned = [entry for entry in plan if isinstance(entry, PlannedSubmission)]
     assert [(entry.path, entry.reason) for entry in skipped] == [("c/huge.txt", SkipReason.TOO_LARGE)]
@@ -71,14 +73,17 @@ def test_no_request_is_too_large_and_none_could_have_taken_the_next_file(tmp_pat
 
 
 def test_a_listing_taken_up_again_cuts_the_same_submissions(tmp_path: Path) -> None:
-    root = make_source(tmp_path)
+    root = make_source(tmp_path / "files")
     source = resolve_source(str(root))
-    plan = [
-        one for one in plan_entries(source, LIMITS, 300, scale=scale_of(root)) if isinstance(one, PlannedSubmission)
-    ]
-    for place, submission in enumerate(plan[:-1]):
-        resume = Resume(submission.files[-1].path, submission.index + 1)
-        again = plan_entries(source, LIMITS, 300, resume=resume, scale=scale_of(root))
+    plan = [one for one in plan_entries(source, Cut(LIMITS, 300, scale_of(root))) if isinstance(one, PlannedSubmission)]
+    for place in range(len(plan) - 1):
+        path = str(tmp_path / f"manifest-{place}")
+        with ManifestWriter(path, "b123456789") as manifest:
+            for submission in plan[: place + 1]:
+                manifest.write(submission)
+            offset = manifest.flush()
+        resume = Resume(None, place + 2, path, offset)
+        again = plan_entries(source, Cut(LIMITS, 300, scale_of(root)), resume=resume)
         assert [one for one in again if isinstance(one, PlannedSubmission)] == plan[place + 1 :]
 
 
@@ -86,7 +91,7 @@ def test_by_reference_only_names_and_addresses_weigh(tmp_path: Path) -> None:
     root = make_source(tmp_path)
     url = "https://files.example/set"
     scale = scale_of(root, send="reference", reference_url=url)
-    plan = list(plan_entries(resolve_source(str(root)), LIMITS, 300, scale=scale))
+    plan = list(plan_entries(resolve_source(str(root)), Cut(LIMITS, 300, scale)))
     assert all(isinstance(entry, PlannedSubmission) for entry in plan)
     sizes = bodies(root, [entry for entry in plan if isinstance(entry, PlannedSubmission)], url)
     assert max(sizes) <= BODY_BYTES

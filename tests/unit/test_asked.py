@@ -15,7 +15,7 @@ KINDO = Account.model_validate({"name": "kindo"})
 
 
 def asked(**options: object) -> Asked:
-    return Asked("files", "kolena:1", ("out",), **options)  # type: ignore[arg-type]
+    return Asked(("files",), "kolena:1", ("out",), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paceline.halving import FIRST, complete, cut, halves_of, in_order, is_half, parent_of, place, root_of, unfold
-from paceline.model import batch_of, external_id, index_of, submission_id
+from paceline.halving import (
+    FIRST,
+    complete,
+    cut,
+    divisible,
+    halves_of,
+    in_order,
+    is_half,
+    parent_of,
+    place,
+    root_of,
+    unfold,
+)
+from paceline.model import PlannedFile, batch_of, external_id, index_of, submission_id
 
 ROOTS = st.integers(1, FIRST - 1)
 WAYS = st.lists(st.booleans(), max_size=17)
@@ -93,3 +105,25 @@ def test_what_must_exist_beside_a_half_is_added(root: int, way: list[bool]) -> N
 
     assert len(found) == 2 * len(way)
     assert all(parent_of(half) in {root, *found} for half in found)
+
+
+def grouped(*groups: str) -> list[PlannedFile]:
+    """Return a file for each group named."""
+    return [PlannedFile(str(number), 1, 1, str(number), group) for number, group in enumerate(groups)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "c", "d"]), st.integers(1, 5)), min_size=1, max_size=6))
+def test_halves_leave_groups_whole_or_there_are_none(runs: list[tuple[str, int]]) -> None:
+    runs = [one for n, one in enumerate(runs) if one[0] not in {group for group, _ in runs[:n] if group}]
+    files = grouped(*(group for group, number in runs for _ in range(number)))
+
+    first, second = cut(files)
+
+    assert [*first, *second] == files
+    assert not {file.group for file in first} & {file.group for file in second} - {""}
+    assert divisible(files) == bool(second) == (len(files) > 1 and (len(runs) > 1 or not runs[0][0]))
+
+
+def test_a_cut_between_groups_is_the_one_nearest_the_middle() -> None:
+    assert [len(part) for part in cut(grouped("a", "a", "a", "a", "b", "c", "c"))] == [4, 3]
+    assert [len(part) for part in cut(grouped("a", "b", "b", "b", "b", "c"))] == [1, 5]

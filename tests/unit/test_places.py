@@ -94,6 +94,7 @@ def test_what_is_canonical_stays(text: str) -> None:
         ("s3://b/p?x=1", "not supported"),
         ("postgresql://u:hunter2@h/db", "PGPASSWORD"),
         ("postgresql://h/db?password=hunter2", "PGPASSWORD"),
+        ("postgresql://h/db?sslpassword=hunter2", "PGPASSWORD"),
         ("https://u:hunter2@h/x", "leave it out"),
     ],
 )
@@ -101,6 +102,11 @@ def test_what_cannot_be_one_is_refused_with_the_remedy(text: str, word: str) -> 
     with pytest.raises(UsageError, match=word.replace("?", r"\?")) as caught:
         canonical(text)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_home_that_nobody_has_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert canonical("~nobody-of-that-name/out") == f"{tmp_path}/~nobody-of-that-name/out"
 
 
 def test_what_is_on_this_machine_is_known() -> None:

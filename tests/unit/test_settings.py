@@ -524,3 +524,11 @@ def test_this_processs_own_environment_is_the_default(monkeypatch: pytest.Monkey
     settings = load_settings()
 
     assert (settings.workers, settings.home) == (5, tmp_path / ".paceline")
+
+
+def test_the_secret_of_webhooks_is_for_the_environment_alone(tmp_path: Path, refusal: Refusal) -> None:
+    settings = loaded(tmp_path, PACELINE_WEBHOOK_SECRET=CANARY)
+    assert CANARY not in repr(settings)
+
+    sentence = refusal(f'webhook_secret = "{CANARY}"')
+    assert "remove it and export it as PACELINE_WEBHOOK_SECRET" in sentence
