@@ -114,7 +114,8 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
                 (doomed.kept if gone else doomed.batches).append(batch)
     folder = settings.home / "plans"
     if words:
-        doomed.plans = [path for batch in doomed.batches if (path := folder / f"{batch.id}.jsonl").exists()]
+        kept = (folder / f"{batch.id}{end}" for batch in doomed.batches for end in (".jsonl", ".plan"))
+        doomed.plans = [path for path in kept if path.exists()]
     elif folder.is_dir():
         doomed.plans = sorted(path for path in folder.iterdir() if _is_old_plan(path, days))
     return doomed
@@ -122,7 +123,7 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
 
 def _is_old_plan(path: Path, days: float) -> bool:
     """Tell whether a plan is so old; one that was cut off, only if nobody can still be writing it."""
-    least = {".jsonl": days, ".part": max(days, 1.0)}.get(path.suffix)
+    least = {".jsonl": days, ".plan": days, ".part": max(days, 1.0)}.get(path.suffix)
     return least is not None and path.is_file() and path.stat().st_mtime <= time.time() - least * DAY_S
 
 

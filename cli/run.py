@@ -17,6 +17,7 @@ import click
 from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
+from cli.from_plan import check_batch, check_fits, say_plan
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import amount, counted, print_fields
 from cli.session import session
@@ -43,7 +44,7 @@ _FILE_TABLES = (PlaceKind.CSV, PlaceKind.PARQUET)
 @asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def command(asked: Asked, as_json: bool) -> int:
-    """Plan, submit, follow and export SOURCE, a folder or a file.
+    """Plan, submit, follow and export SOURCE, a folder or a file, or run a saved plan exactly as it stands.
 
     Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
     nothing.
@@ -86,6 +87,8 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
 
+    check_batch(target, batch)
+    say_plan(target, batch)
     if batch is None:
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(target.source.nothing)
@@ -93,11 +96,13 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
+    check_fits(target, settled)
     warn_of_second_payments(target.account)
     for place in target.spec.to:
         check_writable(place, target.spec.batch_id())
     note_format(services.redis)
-    choices = merged(batch.choices if batch else default_choices(target.account), target.spec.choices)
+    before = batch.choices if batch else merged(default_choices(target.account), target.planned)
+    choices = merged(before, target.spec.choices)
     if choices.get(Choice.DUE) and choices.get(Choice.WAIT, "0") != "0":
         if target.spec.choices.get(Choice.DUE) and Choice.WAIT not in target.spec.choices and batch is None:
             del choices[Choice.WAIT]  # the account's own wish

@@ -66,11 +66,13 @@ def enqueue(
     With a `grouping`, those of a group stay together; what `known` knows is left out; `stage` is as in `Cut`.
     """
     if batch.listed:
+        _check_plan(source, batch)
         record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
         return True
     with ManifestWriter.locked(batch.manifest, batch.id) as writer:
         batch = views.batch(batch.id)  # whoever had the lock until now may have planned on since the caller looked
         if batch.listed:
+            _check_plan(source, batch)
             return True
         if batch.rebuilding:  # what isn't registered again yet may have been sent: it must not be cut off
             raise LedgerLost(f"batch {batch.id} is not rebuilt yet: paceline rebuild {Path(batch.manifest).parent}")
@@ -97,6 +99,12 @@ def enqueue(
         if stage is not None:
             remove_stage(stage)
     return True
+
+
+def _check_plan(source: Source, batch: BatchView) -> None:
+    """Make sure that a complete batch is the saved plan, where it is to be one. Raises `UsageError`."""
+    if source.saved is not None:
+        source.saved.check_begun(batch.manifest, batch.manifest_bytes, whole=True)
 
 
 class _Plan:
