@@ -155,3 +155,20 @@ def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
     for text in ("s3://nobody-has-this", "s3://nobody-has-this/docs/"):
         with pytest.raises(UsageError, match="no such bucket: s3://nobody-has-this; check the spelling"):
             paths(text)
+
+
+def test_filters_hold_for_keys_too(bucket: Bucket) -> None:
+    for key in ("a.PDF", "b.txt", "sub/c.pdf", "out/d.pdf", ".e.pdf", "sub/.f/g.pdf"):
+        bucket.put(f"docs/{key}")
+    place = f"s3://{bucket.name}/docs/"
+
+    def chosen(rules: Rules) -> list[str]:
+        found = resolve_sources([place], rules, Path("/nowhere"))
+        assert found.options == rules.options()
+        return [entry.path for entry in found.listing.entries()]
+
+    assert chosen(Rules(include=("*.pdf",))) == ["a.PDF", "out/d.pdf", "sub/c.pdf"]
+    assert chosen(Rules(include=("*.pdf",), exclude=("out/",))) == ["a.PDF", "sub/c.pdf"]
+    assert chosen(Rules(include=("*.pdf",), case_sensitive=True)) == ["out/d.pdf", "sub/c.pdf"]
+    assert chosen(Rules(exclude=("*.pdf",))) == ["b.txt"]
+    assert chosen(Rules(include=("sub/**",), hidden=True)) == ["sub/.f/g.pdf", "sub/c.pdf"]
