@@ -54,12 +54,17 @@ class Asked:
 
 
 def asking(*, agent_and_to: bool) -> Callable[[F], F]:
-    """Add the options, and hand them to the function as `asked`. `agent_and_to`: both must be given."""
+    """Add the options, and hand them to the function as `asked`.
+
+    `agent_and_to`: both must be given, unless SOURCE is a saved plan, which says them.
+    """
 
     def decorate(function: F) -> F:
         @wraps(function)
         def command(*args: Any, **given: Any) -> Any:
             asked = Asked(**{field.name: given.pop(field.name) for field in fields(Asked)})
+            if agent_and_to:
+                _need_agent_and_to(asked)
             return function(*args, asked=asked, **given)
 
         decorated: Any = command
@@ -71,24 +76,32 @@ def asking(*, agent_and_to: bool) -> Callable[[F], F]:
     return decorate
 
 
+def _need_agent_and_to(asked: Asked) -> None:
+    """Complain as Click does. Raises `click.UsageError`."""
+    from producers.saved import looks_saved
+
+    missing = [option for option, given in (("--agent", asked.agent), ("--to", asked.to)) if not given]
+    if missing and not any(map(looks_saved, asked.sources)):
+        raise click.UsageError(f"Missing option '{missing[0]}'.", click.get_current_context(silent=True))
+
+
 def _options(agent_and_to: bool) -> list[Callable[[Any], Any]]:
-    agent_help = "Like kolena:42: who runs the files."
+    unless = "  [required, but for a saved plan]" if agent_and_to else ""
+    agent_help = f"Like kolena:42: who runs the files.{unless}"
     if not agent_and_to:
         agent_help = "Like kolena:42; default: your only account, else kolena."
     return [
         click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
         click.option(
             "--agent",
-            required=agent_and_to,
             metavar="ACCOUNT:ID" if agent_and_to else "ACCOUNT[:ID]",
             help=agent_help,
         ),
         click.option(
             "--to",
             multiple=True,
-            required=agent_and_to,
             metavar="DEST",
-            help="Where results go: a folder, x.jsonl, x.csv, x.parquet. Repeatable.",
+            help=f"Where results go: a folder, x.jsonl, x.csv, x.parquet, a database … Repeatable.{unless}",
         ),
         click.option("--files-per-run", type=click.IntRange(1), metavar="N", help="Files in one run; default: 300."),
         click.option("--name", default="", help="A name for the batch; a different name is a different batch."),

@@ -33,7 +33,7 @@ class Exit(IntEnum):
     NOTHING_USABLE = 5  # no file passed the checks
     CONFIG = 6  # configuration or credentials
     PROVIDER_DOWN = 7  # the provider can't be reached
-    NOTHING_TO_DO = 9  # the file set is empty, or there is nothing for the verb to act on
+    NOTHING_TO_DO = 9  # nothing new: the file set is empty, or all known, or there is nothing for the verb to act on
     DETACHED = 130  # Ctrl-C; the batch is as it was
 
 
@@ -66,7 +66,8 @@ def exit_of_summary(summary: Mapping[str, Any], *, tolerated: bool) -> Exit:
     submissions, files = summary["submissions"], summary["files"]
     if summary["state"] == "complete":
         if not submissions["total"]:
-            return Exit.NOTHING_USABLE if files["skipped"] else Exit.NOTHING_TO_DO
+            known = any(summary.get("left_out", {}).get(reason) for reason in ("unchanged", "same_content"))
+            return Exit.NOTHING_USABLE if files["skipped"] and not known else Exit.NOTHING_TO_DO
         flawed = (files["failed"] and not tolerated) or files["cancelled"] or summary["duplicate_runs"]
         return Exit.FAILURES if flawed else Exit.DONE
     waiting = submissions["total"] - submissions["exported"] - submissions["held"]

@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from cli.exits import Exit, exit_of_batch
 from cli.fleet import Fleet, start_redis
+from cli.known import sieve_for
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target, excluded
 from config.accounts import Account
@@ -83,6 +84,7 @@ class Planner(threading.Thread):
         self._services = services
         self._messenger = messenger
         self._stopping = threading.Event()
+        self.sieve = sieve_for(target, services.known)
         self.error: PacelineError | None = None
 
     def run(self) -> None:
@@ -103,6 +105,7 @@ class Planner(threading.Thread):
                     stopped=self._stopping.is_set,
                     weights=self._target.weights(batch.settled),
                     grouping=self._target.grouping,
+                    known=self.sieve,
                     stage=self._target.stage,
                 )
                 return
@@ -213,6 +216,9 @@ class _Look:
         pace = services.limiter.view(account.name, endpoint, rate)
         summary = summarize(batch, services.views.now_ms(), rate)
         why = waiting_for(services, batch, pace)
+        sieve = self.planner.sieve
+        if why is None and sieve is not None and not batch.listed:
+            why = f"looking for what is new: {sieve.left_out:,} of {sieve.compared:,} files are known"
         self.progress.show(Moment(summary, pace, not batch.listed, why))
         if self.planner.error is not None:
             raise self.planner.error

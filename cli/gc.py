@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli import forgetting
 from cli.listing import all_batches
 from cli.output import local_time, print_columns, print_json
 from cli.reading import no_such_thing, reading
@@ -37,18 +38,36 @@ DAY_S = 86_400.0
     "--older-than", type=click.FloatRange(0), metavar="DAYS", help="Complete for so long; default: keep_batches_days."
 )
 @click.option("--batch", "batches", multiple=True, metavar="BATCH", help="This one, however old. Repeatable.")
+@click.option(
+    "--forget-known", metavar="ACCOUNT:ID", help="Instead: forget what this agent has answered, for --skip-unchanged."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is (or would be) removed as JSON.")
-def command(older_than: float | None, batches: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
+def command(
+    older_than: float | None,
+    batches: tuple[str, ...],
+    forget_known: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Remove complete batches from the ledger, with what the results backend has of them, and old plans.
 
     Outputs stay, and so does the knowledge that a batch was paid for: the same `paceline run` says that it is complete.
     Nothing is removed of a batch that isn't complete. One whose output isn't where it was written is left alone
     unless --batch names it; databases and places elsewhere aren't looked at. What is removed can't be retried or
-    collected; `paceline rebuild OUT` brings it back.
+    collected; `paceline rebuild OUT` brings it back. What --skip-unchanged knows stays known, unless --forget-known
+    says otherwise.
     """
     settings = load_settings()
+    if forget_known is not None:
+        if older_than is not None or batches:
+            raise UsageError("--forget-known removes no batches: call it without --older-than and --batch")
+        ask = _nobody if yes else _ask
+        with reading(settings) as services:
+            forgetting.forget_known(settings, services, forget_known, dry_run=dry_run, as_json=as_json, ask=ask)
+        return
     days = _days(settings, older_than, batches)
     with reading(settings) as services:
         if services is None and batches:
@@ -61,7 +80,7 @@ def command(older_than: float | None, batches: tuple[str, ...], dry_run: bool, y
         if dry_run or doomed.nothing:
             return
         if not yes:
-            _ask(doomed)
+            _ask(f"Remove {doomed}? Outputs stay.")
         _remove(settings, services, doomed)
 
 
@@ -114,7 +133,8 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
                 (doomed.kept if gone else doomed.batches).append(batch)
     folder = settings.home / "plans"
     if words:
-        doomed.plans = [path for batch in doomed.batches if (path := folder / f"{batch.id}.jsonl").exists()]
+        kept = (folder / f"{batch.id}{end}" for batch in doomed.batches for end in (".jsonl", ".plan"))
+        doomed.plans = [path for path in kept if path.exists()]
     elif folder.is_dir():
         doomed.plans = sorted(path for path in folder.iterdir() if _is_old_plan(path, days))
     return doomed
@@ -122,7 +142,7 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
 
 def _is_old_plan(path: Path, days: float) -> bool:
     """Tell whether a plan is so old; one that was cut off, only if nobody can still be writing it."""
-    least = {".jsonl": days, ".part": max(days, 1.0)}.get(path.suffix)
+    least = {".jsonl": days, ".plan": days, ".part": max(days, 1.0)}.get(path.suffix)
     return least is not None and path.is_file() and path.stat().st_mtime <= time.time() - least * DAY_S
 
 
@@ -145,11 +165,15 @@ def _remove(settings: Settings, services: Services | None, doomed: _Doomed) -> N
     click.echo(f"Removed {doomed}." if not doomed.nothing else "Removed nothing.", err=True)
 
 
-def _ask(doomed: _Doomed) -> None:
+def _nobody(_question: str) -> None:
+    """Ask nobody."""
+
+
+def _ask(question: str) -> None:
     """Ask a person. Raises `UsageError` where there is nobody to ask."""
     if not _on_terminal():
         raise UsageError("there is no terminal to ask on: add --yes to remove this, or --dry-run to see it")
-    click.confirm(f"Remove {doomed}? Outputs stay.", abort=True, err=True)
+    click.confirm(question, abort=True, err=True)
 
 
 def _on_terminal() -> bool:

@@ -46,6 +46,12 @@ def run_command(spec: BatchSpec) -> str:
     words += ["--priority", str(spec.priority)] if spec.priority else []
     for name, value in spec.inputs.items():
         words += ["--input", f"{name}={value}"]
+    options = spec.options
+    words += ["--group-by", by] if (by := options.get("group_by")) else []
+    words += [f"--{how}-groups" for how in options.get("groups", "").split()]
+    words += {"unchanged": ["--skip-unchanged"], "content": ["--skip-unchanged", "--checksum"]}.get(
+        options.get("skip", ""), []
+    )
     return shlex.join(words)
 
 

@@ -1,65 +1,93 @@
-"""`paceline plan`: what a run would come to, without Redis, network or key, and without touching its output.
+"""`paceline plan`: a rehearsal of a run, without Redis, network or key, and without touching its output.
 
-Only the manifest is written: under `PACELINE_HOME/plans`, or where `--manifest` says.
+Only the plan is written: under `PACELINE_HOME/plans`, or where `--save` and `--manifest` say.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.asked import Asked, asking, default_choices, merged
+from cli.asked import Asked, asking
 from cli.exits import Exit
-from cli.output import print_fields, print_json, size
-from cli.progress import duration
+from cli.known import known_files, sieve_at_hand
+from cli.output import print_json
+from cli.past import look_back
+from cli.plan_report import Wish, as_json, make_report, print_report
 from cli.target import Target, make_target
-from paceline.delays import single_gap_s
 from paceline.errors import ConfigError, UsageError
-from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
+from paceline.model import PlannedSubmission, SkippedFile
 from paceline.sinks.places import private_paths
-from paceline.starting import way_of
 
 if TYPE_CHECKING:
-    from config.accounts import Account
     from config.schema import Settings
-    from producers.planning import Tally
-
-RUN_S = 60.0
-"""How long a run is taken to last, for the estimate of status requests; nobody knows before."""
-
-LOOK_EVERY_S = 5.0
-"""Between two looks at all runs in flight: the grid of `paceline.delays`."""
+    from producers.known import Known
+    from producers.rehearsal import Rehearsal
+    from producers.weighing import FileScale
 
 SHOW_EVERY_S = 0.5
+
+INPUT_ROOM_BYTES = 200
+"""Left free in a request whose files travel in an input of the agent's: a plan doesn't ask for that input's name."""
 
 
 @click.command("plan")
 @asking(agent_and_to=False)
-@click.option("--manifest", metavar="FILE", help="Where to write the manifest; default: PACELINE_HOME/plans.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
-    """Show what running SOURCE would take: submissions, files left out, requests and minutes.
+@click.option(
+    "--deadline", metavar="TIME", help="Say whether it can be done by then: 06:00, or like 2026-12-01T06:00+01:00."
+)
+@click.option("--start", metavar="TIME", help="With --deadline: when it is begun, written alike; default: now.")
+@click.option(
+    "--save", metavar="FILE", help="Where to save the plan for `paceline run FILE`; default: PACELINE_HOME/plans."
+)
+@click.option("--manifest", metavar="FILE", help="Where to write the bare manifest; default: PACELINE_HOME/plans.")
+@click.option("--json", "json_", is_flag=True, help="Print the plan as JSON.")
+def command(
+    asked: Asked, deadline: str | None, start: str | None, save: str | None, manifest: str | None, json_: bool
+) -> int:
+    """Rehearse running SOURCE: what is left out, how many runs and requests, how long it takes, what it may cost.
 
-    Nothing is sent and nothing is registered. The pace is the account's as it is set, or as its provider publishes it.
+    Nothing is sent and nothing is registered. With --agent and --to, the plan is saved, and `paceline run` executes
+    that file exactly as it stands. What earlier batches came to is the basis for time and credits, where there are any.
     """
+    from producers.saved import looks_saved
+
+    if any(map(looks_saved, asked.sources)):
+        raise UsageError(f"{asked.sources[0]!r} is a saved plan already: run it with: paceline run {asked.sources[0]}")
+    wish = _wish(start, deadline)
     settings, agent = _settings_for(asked.agent)
+    agent_known = ":" in (asked.agent or "")
     target = make_target(settings, replace(asked, agent=agent))
-    target = replace(target, manifest=_manifest_path(target, manifest))
-    tally = _plan(target, in_home=manifest is None)
-    report = describe(target, tally, agent_known=":" in (asked.agent or ""))
-    if as_json:
-        print_json(report)
+    runnable = agent_known and bool(target.spec.to)
+    if save is not None and not runnable:
+        raise UsageError("--save: a plan that can be run says who runs it and where results go: add --agent and --to")
+    target = replace(target, manifest=_path_for(target, "--manifest", manifest, ".jsonl"))
+    plan = _path_for(target, "--save", save, ".plan") if runnable else None
+    past = look_back(target, agent_known=agent_known)
+    scale = _scale(target, runnable=runnable)
+    with sieve_at_hand(target) as known:
+        tally = _plan(replace(target, exclude=past.exclude), scale, known, in_home=manifest is None)
+    if plan is not None and tally.files:
+        _save(target, tally, scale, plan)
+    report = make_report(target, tally, past, wish, agent_known=agent_known, plan=plan if tally.files else None)
+    if json_:
+        print_json(as_json(report))
     else:
-        _print(report)
+        print_report(report)
     if not tally.total:
         click.echo(target.source.nothing, err=True)
+        return Exit.NOTHING_TO_DO
+    if unchanged := not tally.files and known_files({reason.value: n for reason, n in tally.skipped.items()}):
+        click.echo(
+            f"Nothing new: {unchanged:,} of {tally.total:,} files are known; a run would send nothing.", err=True
+        )
         return Exit.NOTHING_TO_DO
     if not tally.files:
         click.echo(f"No file of {target.source.location!r} can be run; the manifest says why for each.", err=True)
@@ -67,46 +95,16 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
     return Exit.DONE
 
 
-def least_seconds(submissions: int, rate: Rate, window_s: float) -> float:
-    """Return the least time from the first request to the last: a sliding window lets `limit` go in each `window_s`."""
-    return max(submissions - 1, 0) // rate.limit * window_s
+def _wish(start: str | None, deadline: str | None) -> Wish:
+    """Read the times. Raises `UsageError`."""
+    from producers.deadline import parse_moment
 
-
-def status_requests(submissions: int, account: Account, seconds: float) -> int:
-    """Estimate the requests that following the runs costs: every few seconds as many as a sweep of those in flight."""
-    add, most = account.rates[EndpointClass.ADD], account.kind.capabilities.asks_after_many
-    in_flight = min(submissions, math.ceil(add.limit * RUN_S / add.window_s))
-    calls = math.ceil(in_flight / max(most, 1))
-    every_s = LOOK_EVERY_S if most else max(LOOK_EVERY_S, calls * single_gap_s(account.rates[EndpointClass.GET]))
-    return math.ceil((seconds + RUN_S) / every_s) * calls
-
-
-def describe(target: Target, tally: Tally, *, agent_known: bool) -> dict[str, Any]:
-    """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
-    from paceline.limiter import PacePolicy
-
-    account, settings = target.account, target.settings
-    choices = merged(default_choices(account), target.spec.choices)
-    endpoint, waits = way_of(choices, tally.submissions, account.rates, account.kind.capabilities.waits_s)
-    rate = account.rates[endpoint]
-    policy = PacePolicy(permit_life_s=settings.permit_life_seconds, margin_s=settings.pace_margin_seconds)
-    seconds = least_seconds(tally.submissions, rate, policy.window_ms(rate) / 1000)
-    status = 0 if waits else status_requests(tally.submissions, account, seconds)
-    return {
-        "batch": target.spec.batch_id() if agent_known and target.spec.to else None,
-        "source": target.source.location,
-        "account": target.account.name,
-        "agent": f"{target.account.name}:{target.spec.agent}" if agent_known else None,
-        "files": {"total": tally.total, "planned": tally.files, "skipped": tally.skipped.total()},
-        "skipped": {reason.value: number for reason, number in sorted(tally.skipped.items())},
-        "bytes": tally.size_bytes,
-        "submissions": tally.submissions,
-        "files_per_run": target.spec.files_per_run,
-        "requests": {endpoint.value: tally.submissions, "status": status},
-        "pace": str(rate),
-        "seconds": round(seconds, 3),
-        "manifest": target.manifest,
-    }
+    if start is not None and deadline is None:
+        raise UsageError("--start says from when on the time to a deadline counts: add --deadline")
+    now = datetime.now(UTC)
+    starts = now if start is None else parse_moment(start, now, "--start")
+    at = None if deadline is None else parse_moment(deadline, starts, "--deadline")
+    return Wish(starts, at, later=start is not None)
 
 
 def _settings_for(agent: str | None) -> tuple[Settings, str]:
@@ -131,37 +129,50 @@ def _settings_for(agent: str | None) -> tuple[Settings, str]:
     return settings, agent
 
 
-def _manifest_path(target: Target, wanted: str | None) -> str:
-    """Choose the manifest's place. Raises `UsageError` for one that would overwrite or change what is there."""
+def _path_for(target: Target, option: str, wanted: str | None, suffix: str) -> str:
+    """Choose a place for what is written. Raises `UsageError` for one that would overwrite or change what is there."""
     if wanted is None:
-        return str(target.settings.home / "plans" / f"{target.spec.batch_id()}.jsonl")
+        return str(target.settings.home.absolute() / "plans" / f"{target.spec.batch_id()}{suffix}")
     path = Path(wanted).expanduser().absolute()
+    if suffix == ".plan" and path.suffix != suffix:
+        raise UsageError(f"{option} {wanted!r}: a plan is known by its name; let it end with {suffix}")
     if path.exists() or path.is_symlink():
-        raise UsageError(f"--manifest {wanted!r} exists; a plan overwrites nothing: name a new file, or remove it")
+        raise UsageError(f"{option} {wanted!r} exists; a plan overwrites nothing: name a new file, or remove it")
     if not path.parent.is_dir():
-        raise UsageError(f"--manifest {wanted!r}: there is no folder {str(path.parent)!r}; make it")
-    outputs = [(private, "--to") for to in target.spec.to for private in private_paths(to)]
+        raise UsageError(f"{option} {wanted!r}: there is no folder {str(path.parent)!r}; make it")
+    outputs = [(place, "--to") for to in target.spec.to for place in private_paths(to)]
     for place, what in ((target.source.location, "the source"), *outputs):
         if path.resolve().is_relative_to(Path(place).resolve()):
-            raise UsageError(f"--manifest {wanted!r} lies in {what}; a plan changes nothing there: name another place")
+            raise UsageError(f"{option} {wanted!r} lies in {what}; a plan changes nothing there: name another place")
     return str(path)
 
 
-def _plan(target: Target, *, in_home: bool) -> Tally:
+def _scale(target: Target, *, runnable: bool) -> FileScale | None:
+    """Return what files weigh, where that isn't their size; of a plan to be run, with room for what the agent adds."""
+    from producers.weighing import FileScale
+
+    weights = target.weights({})
+    if weights is None:
+        return None
+    scale = FileScale(weights, target.spec.inputs, target.source.location)
+    if runnable and not target.account.opening_options.get("input"):
+        scale.empty_bytes += INPUT_ROOM_BYTES
+    return scale
+
+
+def _plan(target: Target, scale: FileScale | None, known: Known | None, *, in_home: bool) -> Rehearsal:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
-    from producers.planning import Cut, Tally, plan_entries
-    from producers.weighing import FileScale
+    from producers.planning import Cut, plan_entries
+    from producers.rehearsal import Rehearsal
 
     if in_home:
         make_private_dir(str(Path(target.manifest).parent))
     part = Path(target.manifest + ".part")
-    tally = Tally()
+    tally = Rehearsal()
     show = _Counter()
-    weights = target.weights({})
-    scale = FileScale(weights, target.spec.inputs, target.source.location) if weights else None
-    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping)
+    cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping, known)
     try:
         with ManifestWriter(str(part), target.spec.batch_id()) as writer:
             for entry in plan_entries(target.source, cut, target.exclude):
@@ -180,6 +191,23 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
     return tally
 
 
+def _save(target: Target, tally: Rehearsal, scale: FileScale | None, path: str) -> None:
+    """Save the plan for `paceline run`."""
+    from producers.saved import Header, facts_of, fingerprint, own_version, save_plan
+
+    account = target.account
+    header = Header(
+        spec=target.spec,
+        limits=account.size_limits,
+        weighing=fingerprint(account.opening_options),
+        empty_bytes=0 if scale is None else scale.empty_bytes,
+        facts=facts_of(tally),
+        made_ms=round(time.time() * 1000),
+        version=own_version(),
+    )
+    save_plan(path, header, target.manifest)
+
+
 class _Counter:
     """Shows on a terminal how far a long listing is."""
 
@@ -188,7 +216,7 @@ class _Counter:
         self._shown_at = time.monotonic()
         self._shown = False
 
-    def at(self, tally: Tally, entry: PlannedSubmission | SkippedFile) -> None:
+    def at(self, tally: Rehearsal, entry: PlannedSubmission | SkippedFile) -> None:
         if not self._on or time.monotonic() - self._shown_at < SHOW_EVERY_S:
             return
         self._shown_at, self._shown = time.monotonic(), True
@@ -197,23 +225,3 @@ class _Counter:
     def clear(self) -> None:
         if self._shown:
             click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _print(report: dict[str, Any]) -> None:
-    files, skipped = report["files"], report["skipped"]
-    left_out = " · ".join(f"{number:,} {reason}" for reason, number in skipped.items())
-    click.echo(f"A run would be batch {report['batch']}" if report["batch"] else "A run would take")
-    fields = [
-        ("files", f"{files['planned']:,} of {files['total']:,}, {size(report['bytes'])}"),
-        ("left out", left_out or "none"),
-        ("submissions", f"{report['submissions']:,} of at most {report['files_per_run']:,} files"),
-        ("requests", " · ".join(_request(name, number) for name, number in report["requests"].items())),
-        ("pace", f"{report['pace']} for account {report['account']}"),
-        ("time", f"{duration(report['seconds'])} at this pace, then the last uploads and runs"),
-        ("manifest", report["manifest"]),
-    ]
-    print_fields(fields)
-
-
-def _request(name: str, number: int) -> str:
-    return f"about {number:,} {name}" if name == "status" and number else f"{number:,} {name}"

@@ -48,6 +48,7 @@ def command(out: str, as_json: bool) -> None:
                 services.views,
                 folder,
                 sending_s=lambda size_bytes: _sending_s(settings, size_bytes) if may_live else 0.0,
+                known=services.known,
                 paused_message=f"being rebuilt; if that was interrupted: {shlex.join(['paceline', 'rebuild', folder])}",
             )
         except KnownBatch as error:

@@ -17,6 +17,8 @@ import click
 from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
+from cli.from_plan import check_batch, check_fits, say_plan
+from cli.known import known_files, left_out_text, say_how_to_look_again, say_nothing_new
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import amount, counted, print_fields
 from cli.session import session
@@ -40,7 +42,7 @@ DUPLICATES_SHOWN = 20
 @asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def command(asked: Asked, as_json: bool) -> int:
-    """Plan, submit, follow and export SOURCE, a folder or a file.
+    """Plan, submit, follow and export SOURCE, a folder or a file, or run a saved plan exactly as it stands.
 
     Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
     nothing.
@@ -56,9 +58,9 @@ def command(asked: Asked, as_json: bool) -> int:
             return say_forgotten(target.spec, gone, as_json=as_json)
         with noticing_loss(prepare(target, services, batch)):
             ending = follow(target, services, interrupted)
-    if as_json:
-        click.echo(json.dumps(ending.summary, indent=2))
-    _say_how_it_ended(ending, plain=not as_json)
+        if as_json:
+            click.echo(json.dumps(ending.summary, indent=2))
+        _say_how_it_ended(ending, services, plain=not as_json)
     return ending.exit
 
 
@@ -83,6 +85,8 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     from cli.preflight import check_agent, settle, warn_of_second_payments
     from producers.enqueue import open_batch
 
+    check_batch(target, batch)
+    say_plan(target, batch)
     if batch is None:
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(target.source.nothing)
@@ -90,11 +94,13 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
+    check_fits(target, settled)
     warn_of_second_payments(target.account)
     for place in target.spec.to:
         check_writable(place, target.spec.batch_id())
     note_format(services.redis)
-    choices = merged(batch.choices if batch else default_choices(target.account), target.spec.choices)
+    before = batch.choices if batch else merged(default_choices(target.account), target.planned)
+    choices = merged(before, target.spec.choices)
     if choices.get(Choice.DUE) and choices.get(Choice.WAIT, "0") != "0":
         if target.spec.choices.get(Choice.DUE) and Choice.WAIT not in target.spec.choices and batch is None:
             del choices[Choice.WAIT]  # the account's own wish
@@ -184,17 +190,19 @@ def _already(services: Services, batch: BatchView, as_json: bool) -> int:
     else:
         click.echo(f"Batch {batch.id} is complete already; nothing was sent, nothing was paid.", err=True)
         print_summary(summary, batch)
-        click.echo("Files added since aren't part of it: another --to makes a new batch.", err=True)
+        say_how_to_look_again(batch.spec)
     return exit_of_batch(batch, summary)
 
 
-def _say_how_it_ended(ending: Ending, *, plain: bool) -> None:
+def _say_how_it_ended(ending: Ending, services: Services, *, plain: bool) -> None:
     code, summary, batch = ending.exit, ending.summary, ending.batch
     name = "paceline" if shutil.which("paceline") else sys.argv[0]
     again = printable(shlex.join([name, *sys.argv[1:]]))
     if batch.closed or code is Exit.NOTHING_USABLE:
         if plain:
             print_summary(summary, batch)
+        if code is Exit.NOTHING_TO_DO and known_files(batch.left_out):
+            say_nothing_new(batch.spec, batch.left_out, services)
         return
     states = summary["submissions"]
     done = f"{states['exported']} of {states['total']} submissions are done"
@@ -248,7 +256,8 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     lines += [("results", place) for place in batch.to]
     if files["skipped"]:
         where = "files.jsonl" if folders(batch.to) else batch.manifest
-        lines.append(("left out", f"{counted(files['skipped'], 'file')}, each with its reason in {where}"))
+        known = left_out_text(batch.left_out) if known_files(batch.left_out) else counted(files["skipped"], "file")
+        lines.append(("left out", f"{known}, each with its reason in {where}"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
 

@@ -11,6 +11,7 @@ from cli.asked import Asked, asking
 from cli.background import start_background
 from cli.exits import Exit
 from cli.follow import Interrupted, Planner
+from cli.known import known_files, say_how_to_look_again, say_nothing_new
 from cli.lost import noticing_loss, say_forgotten
 from cli.output import print_json
 from cli.run import find_known, prepare
@@ -54,6 +55,7 @@ def command(asked: Asked, as_json: bool) -> int:
             return code
         if known is not None and known.closed:
             click.echo(f"Batch {known.id} is complete already; nothing was sent, nothing was paid.", err=True)
+            say_how_to_look_again(known.spec)
         else:
             with noticing_loss(prepare(target, services, known)):
                 _make_sure_of_workers(target, services)
@@ -101,6 +103,8 @@ def _plan(target: Target, services: Services, interrupted: Interrupted) -> Exit:
     batch = services.views.batch(target.spec.batch_id())
     if not batch.listed:
         return Exit.DETACHED
+    if not batch.total and known_files(batch.left_out):
+        return Exit.NOTHING_TO_DO
     return Exit.DONE if batch.total else Exit.NOTHING_USABLE
 
 
@@ -112,6 +116,8 @@ def _report(target: Target, services: Services, code: Exit, *, as_json: bool) ->
         click.echo(batch.id)
     if code is Exit.DETACHED:
         click.echo(f"Stopped after {batch.total:,} submissions; the same command again plans the rest.", err=True)
+    elif code is Exit.NOTHING_TO_DO:
+        say_nothing_new(batch.spec, batch.left_out, services)
     elif not batch.closed:
         click.echo(
             f"Planned {batch.files:,} files in {batch.total:,} submissions, {batch.files_skipped:,} files left out.",

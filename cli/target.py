@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ class Target:
     manifest: str
     exclude: tuple[str, ...]
     grouping: Grouping | None = None
+    planned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stage(self) -> str:
@@ -56,8 +57,13 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     """
     from producers.filters import Rules
     from producers.grouping import parse_grouping
+    from producers.saved import looks_saved
     from producers.sources import resolve_sources
 
+    if any(map(looks_saved, asked.sources)):
+        from cli.from_plan import target_of
+
+        return target_of(settings, asked)
     outputs = tuple(map(canonical, asked.to))
     written = [path for place in outputs for path in written_places(place)]
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
@@ -85,10 +91,20 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         address=account.url,
         choices=choices_of(asked, account),
     )
+    return Target(
+        settings, account, source, spec, sizes, manifest_of(settings, spec), never_listed(settings, spec), grouping
+    )
+
+
+def manifest_of(settings: Settings, spec: BatchSpec) -> str:
+    """Return where a batch's manifest is: in its first folder, else in our own."""
     kept = str(settings.home / "batches" / spec.batch_id())
-    manifest = str(Path(next(iter(folders(outputs)), kept)) / "manifest.jsonl")
-    exclude = (*written, str(settings.home))
-    return Target(settings, account, source, spec, sizes, manifest, exclude, grouping)
+    return str(Path(next(iter(folders(spec.to)), kept)) / "manifest.jsonl")
+
+
+def never_listed(settings: Settings, spec: BatchSpec) -> tuple[str, ...]:
+    """List the folders and files that are no part of any file set: a batch's own output, and our home."""
+    return (*(path for place in spec.to for path in written_places(place)), str(settings.home))
 
 
 def excluded(target: Target, services: Services) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from paceline.chains import Chains
 from paceline.circuit import Circuit
 from paceline.clocks import machine_id
 from paceline.errors import Unavailable
+from paceline.known import KnownFiles
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass
@@ -49,6 +50,7 @@ class Services:
     limiter: Limiter
     circuit: Circuit
     views: Views
+    known: KnownFiles
 
 
 def open_services(settings: Settings) -> Services:
@@ -58,7 +60,8 @@ def open_services(settings: Settings) -> Services:
     policy = pace_policy(settings)
     ledger = Ledger(client, scripts, policy)
     limiter = Limiter(client, scripts, policy)
-    return Services(settings, client, ledger, Chains(scripts), limiter, Circuit(client, scripts), Views(client))
+    circuit, views, known = Circuit(client, scripts), Views(client), KnownFiles(client, scripts)
+    return Services(settings, client, ledger, Chains(scripts), limiter, circuit, views, known)
 
 
 def pace_policy(settings: Settings) -> PacePolicy:
@@ -135,6 +138,7 @@ def open_context(services: Services, results: Results, log: logging.Logger) -> C
         limiter=services.limiter,
         circuit=services.circuit,
         views=services.views,
+        known=services.known,
         results=results,
         accounts=accounts,
         source=open_root,

@@ -108,9 +108,10 @@ def _write(path: str, file: BatchFile) -> None:
     replace_atomically(path, [jsonl.encode_pretty(value)])
 
 
-def _parse(value: dict[str, Any]) -> BatchFile:
+def spec_of(value: Mapping[str, Any]) -> BatchSpec:
+    """Read a batch's fields back, as `asdict` gave them. Raises `KeyError`, `TypeError` or `AttributeError`."""
     texts = {name: _text(value[name]) for name in ("source", "account", "provider", "agent", "name", "address")}
-    spec = BatchSpec(
+    return BatchSpec(
         **texts,
         to=tuple(map(_text, value["to"])),
         files_per_run=_number(value["files_per_run"]),
@@ -119,6 +120,10 @@ def _parse(value: dict[str, Any]) -> BatchFile:
         choices=_texts(value.get("choices", {})),
         settled=_texts(value.get("settled", {})),
     )
+
+
+def _parse(value: dict[str, Any]) -> BatchFile:
+    spec = spec_of(value)
     listed = value["listed"]
     done = listed and Listed(_number(listed["manifest_bytes"]), _number(listed["skipped"]))
     return BatchFile(spec, done, value.get("cancelled") is True)

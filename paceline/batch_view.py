@@ -23,7 +23,8 @@ from paceline.model import (
 class BatchView:
     """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't.
 
-    `extra` are the halves among `total`; `isolated` is what is used of the runs that they may cost.
+    `left_out` are the files in no submission by reason, once the listing is complete (of a batch that an older version
+    planned: empty). `extra` are the halves among `total`; `isolated` is what is used of the runs that they may cost.
     """
 
     id: str
@@ -70,6 +71,7 @@ class BatchView:
     rebuilding: bool = False
     extra: int = 0
     isolated: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def in_manifest(self) -> int:
@@ -201,6 +203,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         rebuilding=row.get("rebuilding") == "1",
         extra=int(row.get("extra", 0)),
         isolated=int(row.get("isolated", 0)),
+        left_out={name: int(value) for name, value in sorted(_group(row, "left:").items())},
     )
 
 

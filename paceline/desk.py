@@ -48,6 +48,12 @@ class Desk:
         """Note how far the closing audit has come."""
         self._redis.hset(keys.batch(batch), mapping={"audit_at": index, "audit_tries": tries})
 
+    def left_out(self, batch: str, reasons: Mapping[str, int]) -> None:
+        """Note how many files of a batch's set are in no submission, by reason; once its listing is complete."""
+        if reasons:
+            numbers = {f"left:{reason}": number for reason, number in reasons.items()}
+            self._redis.hset(keys.batch(batch), mapping=numbers)
+
     def trouble(self, batch: str, message: str) -> None:
         """Note what keeps a batch from going on, for `status`; `""` clears it."""
         self._redis.hset(keys.batch(batch), "trouble", message.encode("utf-8", "surrogateescape"))

@@ -73,7 +73,7 @@ class SkipReason(StrEnum):
     GROUP_TOO_LARGE = "group_too_large"  # its group is more than one submission may hold
     GROUP_INCOMPLETE = "group_incomplete"  # a file of its group can't be sent, so the group isn't
     GROUP_CLOSED = "group_closed"  # its group was planned before it turned up
-    UNCHANGED = "unchanged"  # succeeded before with this agent and options, and hasn't changed since
+    UNCHANGED = "unchanged"  # just as it is (name, size, time) it succeeded before with this agent and options
     SAME_CONTENT = "same_content"  # its bytes succeeded before with this agent and options, under whatever name
 
 

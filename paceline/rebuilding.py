@@ -7,6 +7,7 @@ Killed at any moment, the same call goes on; until it is through, the batch is p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from pathlib import Path
 from paceline.batch_file import BATCH_FILE, BatchFile, Listed, read_batch_file, record_listed
 from paceline.errors import LedgerError, UsageError
 from paceline.halving import REASON, cut, halves_of, is_half, root_of
+from paceline.known import KnownFiles
 from paceline.ledger import Ledger
-from paceline.manifest import ManifestWriter
+from paceline.manifest import ManifestWriter, read_manifest
 from paceline.model import BatchSpec, PlannedSubmission, index_of, submission_id
 from paceline.planned import ManifestDamaged, Planned, PlanReader, mend_end, survey
 from paceline.records import read_record
+from paceline.remembering import remember, remember_last
 from paceline.roots import path_order
 from paceline.sinks.base import Part
 from paceline.sinks.committed import Committed, is_committed, stands
@@ -72,10 +75,12 @@ def rebuild(
     *,
     sending_s: Callable[[int], float],
     paused_message: str,
+    known: KnownFiles,
 ) -> Rebuilt:
     """Rebuild the ledger of the batch whose `batch.json` and manifest are in `folder`.
 
-    `sending_s` says for how long from now somebody may still be sending a submission of so many bytes. Raises
+    `sending_s` says for how long from now somebody may still be sending a submission of so many bytes; what has its
+    record is noted in `known`. Raises
     `UsageError` if there is nothing to rebuild from, or the ledger has the batch; `SinkError` if something is damaged.
     """
     file = open_output(folder)
@@ -97,6 +102,7 @@ def rebuild(
             mend_end(manifest, extent.last, spec.files_per_run, path_order(spec.source))
         ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
         _refuse_known(views, batch)
+        view = views.batch(batch)
         complete = leavings.committed and all(part for _, part in leavings.parts(manifest, batch, listed))
         restored = in_doubt = files = 0
         for planned, part in leavings.parts(manifest, batch, listed):
@@ -117,10 +123,16 @@ def rebuild(
                 leavings.complete(part)
             ended = read_record(part.record)
             ledger.restore(batch, planned.submission, ended, manifest_bytes=planned.stop, skipped=planned.skipped)
+            item = views.submission(planned.id)
+            remember(known, views, view, item, planned.submission.files, _digests(part))
         if listed:
             record_listed(manifest, spec, listed)
         if file.cancelled:  # before it can go on
             ledger.cancel_batch(batch, message="cancelled by a person")
+        if listed:
+            rows = read_manifest(manifest, stop=listed.manifest_bytes)
+            ledger.left_out(batch, Counter(row.reason.value for row in rows if row.reason))
+            remember_last(known, views, replace(views.batch(batch), listed=True))
         ledger.rebuilt(
             batch,
             listed=listed is not None,
@@ -129,6 +141,12 @@ def rebuild(
             committed=complete,
         )
     return Rebuilt(batch, restored, in_doubt, files, listed is not None)
+
+
+def _digests(part: Part) -> Sequence[bytes]:
+    """Return the SHA-256 digests of what was sent, by a part's file records; none unless all are there."""
+    found = [row.get("sha256") for row in part.files]
+    return [bytes.fromhex(digest) for digest in found if digest] if all(found) else ()
 
 
 def _refuse_known(views: Views, batch: str) -> None:

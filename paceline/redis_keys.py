@@ -28,6 +28,8 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:g:{account}:{agent}:known` | hash | one accepted run, the positive control of lists | permanent |
 | `pl:g:{account}:{agent}:gap` | string | no list call before this time (ms) | a minute |
 | `pl:g:{account}:{agent}:hinted` | zset | what hints made due, by when (ms); `*` bare hint, `!` wake-up | a minute |
+| `pl:known` | hash | scope of answered files → what it is for, the batch and time noted last | permanent |
+| `pl:known:{scope}:{bucket}` | set | 64-bit marks of answered files and contents, see `known.py` | permanent |
 | `pl:leases` | zset | submitting submissions by lease end (ms) | permanent |
 | `pl:exports` | zset | finished submissions by the time to wake their export again (ms) | permanent |
 | `pl:held` | zset | held submissions by time (ms) | permanent |
@@ -50,6 +52,7 @@ BATCHES = PREFIX + "batches"
 ACCOUNTS = PREFIX + "accounts"
 REMOVING = PREFIX + "removing"
 FORGOTTEN = PREFIX + "forgotten"
+KNOWN_SCOPES = PREFIX + "known"
 LEASES = PREFIX + "leases"
 EXPORTS = PREFIX + "exports"
 HELD = PREFIX + "held"
@@ -138,6 +141,11 @@ def known(account: str, agent: str) -> str:
     return f"{PREFIX}g:{account}:{agent}:known"
 
 
+def known_marks(scope: str, bucket: int) -> str:
+    """One of the sets that hold a scope's marks."""
+    return f"{KNOWN_SCOPES}:{scope}:{bucket:x}"
+
+
 def gap(account: str, agent: str) -> str:
     """The agent's earliest next list call."""
     return f"{PREFIX}g:{account}:{agent}:gap"
@@ -191,5 +199,6 @@ PERMANENT = (
     r"pl:g:.+:(due|runs|uncertain|known)",
     r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
     r"pl:(removing|forgotten)",
+    r"pl:known(:[0-9a-f]+:[0-9a-f]+)?",
 )
-"""Patterns of the keys that may live without a TTL (until their batch is collected)."""
+"""Patterns of the keys that may live without a TTL: until their batch is collected, or what they know is forgotten."""

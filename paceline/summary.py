@@ -12,7 +12,7 @@ _UNSENT = (State.PLANNED, State.SUBMITTING, State.UNCERTAIN)
 
 
 def summarize(batch: BatchView, now_ms: int, rate: Rate | None = None, *, complete: bool = False) -> dict[str, Any]:
-    """Return the summary, with exactly the fields of DESIGN §6.
+    """Return the summary, with exactly the fields of DESIGN §6 and `left_out`, the skipped files by reason.
 
     `rate` is the account's allowed pace, for the ETA. `complete` describes the batch as it is about to be committed.
     """
@@ -31,6 +31,7 @@ def summarize(batch: BatchView, now_ms: int, rate: Rate | None = None, *, comple
             "skipped": skipped,
             "pending": total - skipped - sum(done.values()),
         },
+        "left_out": dict(batch.left_out),
         "submissions": {"total": batch.total, **{state.value: batch.by_state[state] for state in State}},
         "outcomes": {outcome.value: batch.outcomes[outcome] for outcome in Outcome},
         "runs_accepted": batch.runs_accepted,

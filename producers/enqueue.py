@@ -7,13 +7,14 @@ any moment, the same call goes on behind the last registered submission.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from paceline.batch_file import Listed, record_batch, record_listed
 from paceline.errors import LedgerLost
 from paceline.ledger import Ledger
-from paceline.manifest import ManifestWriter
+from paceline.manifest import ManifestWriter, read_manifest
 from paceline.model import BatchSpec, Choice, Follow, PlannedSubmission, SizeLimits, SkippedFile
 from paceline.providers.base import Weights
 from paceline.replies import Moved
@@ -66,11 +67,13 @@ def enqueue(
     With a `grouping`, those of a group stay together; what `known` knows is left out; `stage` is as in `Cut`.
     """
     if batch.listed:
+        _check_plan(source, batch)
         record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
         return True
     with ManifestWriter.locked(batch.manifest, batch.id) as writer:
         batch = views.batch(batch.id)  # whoever had the lock until now may have planned on since the caller looked
         if batch.listed:
+            _check_plan(source, batch)
             return True
         if batch.rebuilding:  # what isn't registered again yet may have been sent: it must not be cut off
             raise LedgerLost(f"batch {batch.id} is not rebuilt yet: paceline rebuild {Path(batch.manifest).parent}")
@@ -82,6 +85,9 @@ def enqueue(
         # Whether a small batch waits for its runs is decided by its size: it is listed before the first is sent.
         at_once = batch.choices.get(Choice.WAIT) != "auto"
         plan = _Plan(ledger, batch.id, writer, send, batch.files_skipped, at_once=at_once)
+        if batch.files_skipped:
+            rows = read_manifest(batch.manifest, stop=batch.manifest_bytes)
+            plan.left_out.update(row.reason.value for row in rows if row.reason)
         for entry in plan_entries(source, cut, exclude, resume):
             plan.add(entry)
             if stopped():
@@ -90,6 +96,7 @@ def enqueue(
         follows = plan.register()
         for place in batch.to:
             open_sink(place).take_manifest(batch.id, batch.manifest)
+        ledger.left_out(batch.id, plan.left_out)
         follow = ledger.listed(batch.id, skipped=plan.skipped, manifest_bytes=writer.offset)
         send([*follows, *([follow] if follow else [])])
         # Not before: what the ledger takes for listed never changes, the manifest's end until then may.
@@ -99,6 +106,12 @@ def enqueue(
     return True
 
 
+def _check_plan(source: Source, batch: BatchView) -> None:
+    """Make sure that a complete batch is the saved plan, where it is to be one. Raises `UsageError`."""
+    if source.saved is not None:
+        source.saved.check_begun(batch.manifest, batch.manifest_bytes, whole=True)
+
+
 class _Plan:
     """Entries written to the manifest and not registered yet."""
 
@@ -106,6 +119,7 @@ class _Plan:
         self, ledger: Ledger, batch: str, writer: ManifestWriter, send: Send, skipped: int, *, at_once: bool
     ) -> None:
         self.skipped = skipped
+        self.left_out: Counter[str] = Counter()
         self._ledger = ledger
         self._batch = batch
         self._writer = writer
@@ -117,6 +131,7 @@ class _Plan:
         extent = self._writer.write(entry)
         if isinstance(entry, SkippedFile):
             self.skipped += 1
+            self.left_out[entry.reason.value] += 1
             return
         self._waiting.append((entry, extent.stop, self.skipped))
         if time.monotonic() - self._synced_at > FLUSH_S:

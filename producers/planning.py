@@ -76,7 +76,7 @@ def _in_passing(source: Source, cut: Cut) -> bool:
 
     Where the bytes of a submission are limited, that leaves too much of it empty.
     """
-    return not is_staged(source, cut) and cut.limits.submission_bytes is None
+    return source.saved is None and not is_staged(source, cut) and cut.limits.submission_bytes is None
 
 
 def plan_entries(
@@ -84,6 +84,9 @@ def plan_entries(
 ) -> Iterator[PlannedSubmission | SkippedFile]:
     """List the source and cut it into submissions. `exclude` as for `Listing.entries`; raises as that does."""
     start = resume or Resume()
+    if source.saved is not None:
+        yield from source.saved.planned(start)
+        return
     if _in_passing(source, cut):
         files = source.listing.entries(after=start.after, exclude=exclude)
         if cut.known is not None:

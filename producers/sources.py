@@ -18,6 +18,7 @@ from producers.filters import Rules
 from producers.lists import Kept, ListedFiles, keep_list
 from producers.patterns import escape_parts, is_pattern, parts_of, unescape
 from producers.piped import read_stdin
+from producers.saved import Saved
 from producers.tables import SUFFIXES, read_table
 from producers.trees import Forest, Tree, outermost, relative_to
 from producers.walking import not_found
@@ -37,6 +38,7 @@ class SourceKind(StrEnum):
     GLOB = "glob"  # a folder and a pattern
     SEVERAL = "several"  # folders and files beneath a common folder
     LIST = "list"  # paths on stdin, or a table of them
+    PLAN = "plan"
 
 
 class Listing(Protocol):
@@ -64,7 +66,8 @@ class Source:
     `location` is what `BatchSpec.source` wants, and what paths are relative to: an absolute path with all symlinks
     resolved, or an address (see `paceline.roots.open_root`). `options` are what else makes it this set and no other
     (patterns, a list's digest), by name: they become options of the batch. `groups` tells whether the listing itself
-    says which files belong together. `nothing` says in words that the set is empty.
+    says which files belong together. `saved` is the plan that was made of it, which is then run as it stands.
+    `nothing` says in words that the set is empty.
     """
 
     location: str
@@ -73,6 +76,7 @@ class Source:
     options: tuple[tuple[str, str], ...] = ()
     groups: bool = field(default=False, compare=False)
     nothing: str = field(default="", compare=False)
+    saved: Saved | None = field(default=None, compare=False)
 
 
 def resolve_sources(texts: Sequence[str], rules: Rules, home: Path, apart: Collection[str] = ()) -> Source:

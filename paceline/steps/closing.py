@@ -6,6 +6,7 @@ from itertools import islice
 
 from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
 from paceline.model import EndpointClass, Follow
+from paceline.remembering import remember_last
 from paceline.sinks.base import Closing
 from paceline.steps.context import Context
 from paceline.steps.reconciling import audit
@@ -45,6 +46,7 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
         context.log.error("batch.commit_failed", extra={"batch": batch.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return [], RETRY_S
+    remember_last(context.known, context.views, batch)
     context.ledger.close_batch(batch.id)
     context.log.info("batch.complete", extra={"batch": batch.id, "submissions": batch.total})
     return [], None

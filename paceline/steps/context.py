@@ -11,6 +11,7 @@ from paceline.circuit import Circuit
 from paceline.clocks import boottime
 from paceline.delays import upload_deadline_s
 from paceline.errors import ConfigError
+from paceline.known import KnownFiles
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter
 from paceline.model import Choice, EndpointClass, Rate, Submission
@@ -81,6 +82,7 @@ class Context:
     limiter: Limiter
     circuit: Circuit
     views: Views
+    known: KnownFiles
     results: Results
     accounts: Mapping[str, Account]
     source: Callable[[str], Root]

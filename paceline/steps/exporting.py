@@ -11,6 +11,7 @@ from paceline.batch_view import CANCELLED, BatchView
 from paceline.errors import PacelineError, ProviderError, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part, credits_by
+from paceline.remembering import remember
 from paceline.replies import Lost, Moved
 from paceline.results import kept_of
 from paceline.steps.context import Context
@@ -37,7 +38,8 @@ def export(context: Context, submission_id: str) -> list[Follow]:
     try:
         data, item = _data(context, item, batch)
         files = context.views.files(item.id)
-        part = build_part(batch, item, files, context.views.digests(item.id), data)
+        digests = context.views.digests(item.id)
+        part = build_part(batch, item, files, digests, data)
         for destination in batch.to:
             context.sink(destination).write(part)
     except ProviderError as error:
@@ -47,6 +49,7 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return []
+    remember(context.known, context.views, batch, item, files, digests)
     if item.reason == halving.REASON:
         context.log.warning("submission.split", extra={"submission": item.id, "files": item.files})
         split = context.ledger.split(item.id, item.generation, files)

@@ -190,7 +190,9 @@ def test_a_removed_batch_can_be_rebuilt_and_retried(scene: Scene, verbs: Verbs) 
     assert verbs("gc", "--yes").code == 0
     world = scene.world
     world.restart()
-    rebuild(world.ledger, world.views, str(scene.out), sending_s=lambda _size: 0.0, paused_message="x")
+    rebuild(
+        world.ledger, world.views, str(scene.out), sending_s=lambda _size: 0.0, paused_message="x", known=world.known
+    )
     assert scene.batch().closed
     assert verbs("export", scene.id, "--to", "more").code == 0
 

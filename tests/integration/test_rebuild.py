@@ -283,13 +283,13 @@ def killed_at(scene: Scene, call: int) -> Iterator[None]:
 
 
 def test_a_rebuild_killed_at_any_moment_is_finished_by_the_next(tmp_path: Path) -> None:
-    for call in range(1, 9):
+    for call in range(1, 11):
         scene = Scene(tmp_path / str(call))
         slow_start(scene, sent=4, done=2)
         scene.lose()
         with pytest.raises(Killed), killed_at(scene, call):
             scene.rebuild()
-        if call < 8:  # the last one ends it
+        if call < 10:  # the last one ends it
             assert scene.batch().paused == "rebuilding"
             with pytest.raises(LedgerLost, match="paceline rebuild"):
                 scene.plan()

@@ -101,6 +101,7 @@ class Scene:
             str(self.out),
             sending_s=lambda _size: sending_s,
             paused_message="being rebuilt",
+            known=self.world.known,
         )
 
     def batch(self) -> BatchView:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from paceline.chains import Chains
 from paceline.circuit import Circuit
 from paceline.files import SourceRoot
+from paceline.known import KnownFiles
 from paceline.ledger import Ledger
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import BatchSpec, Follow, PlannedFile, PlannedSubmission
@@ -164,6 +165,7 @@ class World:
         scripts = SeamScripts(self.redis, seam)
         self.ledger = Ledger(cast("Redis", SeamRedis(self.redis, seam)), scripts, self.policy)
         self.views = VirtualViews(self.redis)
+        self.known = KnownFiles(self.redis, scripts)
         provider = cast(
             "Provider",
             Through(self.provider, seam, "provider", ("submit", "ask", "get", "find", "delete", "describe_agent")),
@@ -175,6 +177,7 @@ class World:
             limiter=Limiter(self.redis, scripts, self.policy),
             circuit=Circuit(self.redis, scripts),
             views=self.views,
+            known=self.known,
             results=cast("Results", Through(self.results, seam, "results", ("put",))),
             accounts={"fake": Account("fake", provider, self.provider.rates)},
             source=lambda _path: self.root,

@@ -11,6 +11,7 @@ FIELDS = {
     "name",
     "state",
     "files",
+    "left_out",
     "submissions",
     "outcomes",
     "runs_accepted",

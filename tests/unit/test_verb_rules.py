@@ -12,11 +12,11 @@ from cli.flower import check_reachable
 from cli.hooks import kolena_account, read_secret
 from cli.output import amount
 from cli.pause import one_of
-from cli.planning import least_seconds
 from cli.run import credits_of
 from config.settings import load_settings
 from paceline.errors import ConfigError, CredentialsError, UsageError
 from paceline.model import Rate
+from producers.estimating import least_seconds
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the very thing that is refused
 
