@@ -15,8 +15,9 @@ Times are whole seconds: some listings know milliseconds, and no answer to a sin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,39 @@ class Object:
             raise UsageError(f"no such source: {self.location!r}; check the spelling") from error
         except StoreFailed as error:
             raise UsageError(f"source {self.location!r}: {error}") from error
+
+
+def look_up(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], SourceFile | SkippedFile]]:
+    """Ask after the addresses in `path` of rows, some at once, and give each row with what is there, in their order.
+
+    What isn't there is a row `missing`, what this key may not read `unreadable`, a prefix `not_regular`. Raises
+    `UsageError` for an address that can't be one, and for a store that doesn't answer.
+    """
+    waiting: deque[tuple[dict[str, Any], Future[SourceFile | SkippedFile]]] = deque()
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for row in rows:
+            waiting.append((row, pool.submit(_look_up, row["path"])))
+            if len(waiting) > 4 * AT_ONCE:
+                first, entry = waiting.popleft()
+                yield first, entry.result()
+        yield from ((row, entry.result()) for row, entry in waiting)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look_up(path: str) -> SourceFile | SkippedFile:
+    address = parse_address(path)
+    if address.is_prefix:
+        return SkippedFile(path, SkipReason.NOT_REGULAR)
+    try:
+        return _entry(path, look(address, path))
+    except NoObject:
+        return SkippedFile(path, SkipReason.MISSING)
+    except StoreFailed as error:
+        if error.denied:
+            return SkippedFile(path, SkipReason.UNREADABLE)
+        raise UsageError(f"the list's {path!r}: {error}") from error
 
 
 def is_hidden(path: str) -> bool:

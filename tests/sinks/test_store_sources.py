@@ -172,3 +172,50 @@ def test_filters_hold_for_keys_too(bucket: Bucket) -> None:
     assert chosen(Rules(include=("*.pdf",), case_sensitive=True)) == ["out/d.pdf", "sub/c.pdf"]
     assert chosen(Rules(exclude=("*.pdf",))) == ["b.txt"]
     assert chosen(Rules(include=("sub/**",), hidden=True)) == ["sub/.f/g.pdf", "sub/c.pdf"]
+
+
+def test_a_list_of_addresses_is_looked_up_in_its_order(bucket: Bucket, s3: S3Server, tmp_path: Path) -> None:
+    other = s3.bucket()
+    for number in range(100):
+        (bucket if number % 2 else other).put(f"docs/{number}.txt", b"x" * (number + 1))
+    bucket.put("docs/empty", b"")
+    named = [f"s3://{(bucket if number % 2 else other).name}/docs/{number}.txt" for number in reversed(range(100))]
+    odd = [f"s3://{bucket.name}/docs/{name}" for name in ("empty", "nothing", "")]
+    table = tmp_path / "list.csv"
+    table.write_text("path,group,metadata.n\n" + "".join(f"{path},g,{path[-5:]}\n" for path in [*named, *odd]))
+
+    found = resolve_sources([str(table)], Rules(), tmp_path)
+    entries = list(found.listing.entries(exclude=[f"s3://{bucket.name}/docs/99.txt", str(tmp_path)]))
+
+    assert found.location == "urls:"
+    assert [entry.path for entry in entries] == [*named[1:], *odd]
+    assert [entry.size_bytes for entry in entries[:99]] == list(range(99, 0, -1))
+    assert {entry.group for entry in entries} == {"g"}
+    assert [str(entry.reason) for entry in entries if isinstance(entry, SkippedFile)] == [
+        "empty",
+        "missing",
+        "not_regular",
+    ]
+    only = resolve_sources([str(table)], Rules(include=("9*.TXT",)), tmp_path)
+    assert len(list(only.listing.entries())) == 11
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("s3://nobody-has-this/x", "no such bucket"),
+        ("https://me:geheim@host/x", "leave it out"),
+        ("https://host/x?sig=geheim", "queries are not supported"),
+    ],
+)
+def test_a_list_with_an_address_that_can_not_be_used_says_which(
+    s3: S3Server, tmp_path: Path, line: str, words: str
+) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(f"path\n{line}\n")
+
+    with pytest.raises(UsageError) as caught:
+        list(resolve_sources([str(table)], Rules(), tmp_path).listing.entries())
+
+    assert words in str(caught.value)
+    assert "geheim" not in str(caught.value)
