@@ -126,31 +126,6 @@ def test_a_key_that_can_not_be_asked_for_is_named(bucket: Bucket, key: str) -> N
     assert "another key" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("s3://", "names no bucket"),
-        ("s3:///docs", "names no bucket"),
-        ("s3a://bucket/docs", "write s3://"),
-        ("ftp://host/docs", "name s3://"),
-        ("s3://user:geheim@bucket/docs", "leave it out"),
-        ("https://user:geheim@host/a.pdf", "leave it out"),
-        ("https://host/a.pdf?sig=geheim", "queries are not supported"),
-        ("s3://bucket/docs?sig=geheim", "queries are not supported"),
-        ("https://host/", "can't be listed"),
-        ("https://host", "can't be listed"),
-        ("https://host/folder/", "can't be listed"),
-        ("https://host/a//b.pdf", "another key"),
-    ],
-)
-def test_an_address_that_can_not_be_used_is_refused_without_its_secrets(text: str, words: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        source(text)
-
-    assert words in str(caught.value)
-    assert "geheim" not in str(caught.value)
-
-
 def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
     for text in ("s3://nobody-has-this", "s3://nobody-has-this/docs/"):
         with pytest.raises(UsageError, match="no such bucket: s3://nobody-has-this; check the spelling"):
