@@ -91,6 +91,25 @@ def test_folder_markers_hidden_and_empty_objects(bucket: Bucket) -> None:
     assert all(entry.mtime_ns and not entry.mtime_ns % 10**9 for entry in found)
 
 
+def test_a_key_that_ends_like_a_folder_and_holds_something_spoils_no_submission(bucket: Bucket) -> None:
+    for key in ("docs/a", "docs/sub/", "docs/sub/x", "docs/sub-side", "docs/z/", "docs/z/y"):
+        bucket.put(key, b"1")
+
+    found = listed(f"s3://{bucket.name}/docs")
+
+    assert [entry.path for entry in found] == ["a", "sub-side", "sub/", "sub/x", "z/", "z/y"]
+    assert [entry.path for entry in found if isinstance(entry, SkippedFile)] == ["sub/", "z/"]
+    assert paths(f"s3://{bucket.name}/docs", after="sub/") == ["sub/x", "z/", "z/y"]
+
+
+def test_a_pattern_is_sent_to_include(bucket: Bucket) -> None:
+    bucket.put("docs/a*b.pdf")
+
+    assert paths(f"s3://{bucket.name}/docs/a*b.pdf") == ["a*b.pdf"]
+    with pytest.raises(UsageError, match=r"--include '\*\.pdf'"):
+        paths(f"s3://{bucket.name}/docs/*.pdf")
+
+
 def test_one_object_is_a_source_too(bucket: Bucket) -> None:
     bucket.put("docs/.deep/report #1.pdf", b"1234")
     bucket.put("docs/.deep/report #1.pdf/below", b"1")
