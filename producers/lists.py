@@ -118,7 +118,13 @@ class ListedFiles:
     def entries(self, *, after: str | None = None, exclude: Collection[str] = ()) -> Iterator[SourceFile | SkippedFile]:
         """List it from its beginning, whatever `after` is."""
         if self.location == URLS:
-            raise UsageError("addresses in a list are not supported yet; name paths of this machine")
+            from producers.prefixes import look_up
+
+            outputs = tuple(f"{place}/" for place in exclude if is_address(place))
+            with open(self.file, "rb") as stream:
+                rows = (row for row in jsonl.read(stream) if self._takes_address(row["path"], outputs))
+                yield from (_with(entry, row) if len(row) > 1 else entry for row, entry in look_up(rows))
+            return
         within = os.path.realpath(self.location).rstrip("/") + "/"
         places = [os.path.realpath(place) + "/" for place in exclude if not is_address(place)]
         out = tuple(place.removeprefix(within) for place in places if place.startswith(within))
@@ -132,6 +138,9 @@ class ListedFiles:
                 if len(row) > 1:
                     entry = _with(entry, row)
                 yield entry
+
+    def _takes_address(self, path: str, outputs: tuple[str, ...]) -> bool:
+        return not f"{path}/".startswith(outputs) and (self.choose is None or self.choose.takes_named(path))
 
 
 class _Look:

@@ -8,6 +8,7 @@ Where the key ends with `/`, or is empty, the address means everything beneath i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -65,7 +66,8 @@ def parse_address(text: str) -> Address:
         meant = f"write {_LIKE[scheme]}://…" if scheme in _LIKE else f"name {FORMS}"
         raise UsageError(f"{scheme}://… is no address that can be read: {meant}")
     host, _, key = rest.partition("/")
-    shown = f"{scheme}://{host.rpartition('@')[2].partition('?')[0]}/{key.partition('?')[0]}"
+    plain = re.split(r"[?#]" if scheme in WEB else r"[?]", rest, maxsplit=1)[0]
+    shown = f"{scheme}://{plain.rpartition('@')[2] if '@' in host else plain}"
     if "@" in host:
         raise UsageError(f"{shown!r} was given with a user or a password, which everyone would see: leave it out")
     if "?" in rest or (scheme in WEB and "#" in rest):

@@ -91,6 +91,25 @@ def test_folder_markers_hidden_and_empty_objects(bucket: Bucket) -> None:
     assert all(entry.mtime_ns and not entry.mtime_ns % 10**9 for entry in found)
 
 
+def test_a_key_that_ends_like_a_folder_and_holds_something_spoils_no_submission(bucket: Bucket) -> None:
+    for key in ("docs/a", "docs/sub/", "docs/sub/x", "docs/sub-side", "docs/z/", "docs/z/y"):
+        bucket.put(key, b"1")
+
+    found = listed(f"s3://{bucket.name}/docs")
+
+    assert [entry.path for entry in found] == ["a", "sub-side", "sub/", "sub/x", "z/", "z/y"]
+    assert [entry.path for entry in found if isinstance(entry, SkippedFile)] == ["sub/", "z/"]
+    assert paths(f"s3://{bucket.name}/docs", after="sub/") == ["sub/x", "z/", "z/y"]
+
+
+def test_a_pattern_is_sent_to_include(bucket: Bucket) -> None:
+    bucket.put("docs/a*b.pdf")
+
+    assert paths(f"s3://{bucket.name}/docs/a*b.pdf") == ["a*b.pdf"]
+    with pytest.raises(UsageError, match=r"--include '\*\.pdf'"):
+        paths(f"s3://{bucket.name}/docs/*.pdf")
+
+
 def test_one_object_is_a_source_too(bucket: Bucket) -> None:
     bucket.put("docs/.deep/report #1.pdf", b"1234")
     bucket.put("docs/.deep/report #1.pdf/below", b"1")
@@ -126,32 +145,72 @@ def test_a_key_that_can_not_be_asked_for_is_named(bucket: Bucket, key: str) -> N
     assert "another key" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("s3://", "names no bucket"),
-        ("s3:///docs", "names no bucket"),
-        ("s3a://bucket/docs", "write s3://"),
-        ("ftp://host/docs", "name s3://"),
-        ("s3://user:geheim@bucket/docs", "leave it out"),
-        ("https://user:geheim@host/a.pdf", "leave it out"),
-        ("https://host/a.pdf?sig=geheim", "queries are not supported"),
-        ("s3://bucket/docs?sig=geheim", "queries are not supported"),
-        ("https://host/", "can't be listed"),
-        ("https://host", "can't be listed"),
-        ("https://host/folder/", "can't be listed"),
-        ("https://host/a//b.pdf", "another key"),
-    ],
-)
-def test_an_address_that_can_not_be_used_is_refused_without_its_secrets(text: str, words: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        source(text)
-
-    assert words in str(caught.value)
-    assert "geheim" not in str(caught.value)
-
-
 def test_a_bucket_that_is_not_there_is_named(s3: S3Server) -> None:
     for text in ("s3://nobody-has-this", "s3://nobody-has-this/docs/"):
         with pytest.raises(UsageError, match="no such bucket: s3://nobody-has-this; check the spelling"):
             paths(text)
+
+
+def test_filters_hold_for_keys_too(bucket: Bucket) -> None:
+    for key in ("a.PDF", "b.txt", "sub/c.pdf", "out/d.pdf", ".e.pdf", "sub/.f/g.pdf"):
+        bucket.put(f"docs/{key}")
+    place = f"s3://{bucket.name}/docs/"
+
+    def chosen(rules: Rules) -> list[str]:
+        found = resolve_sources([place], rules, Path("/nowhere"))
+        assert found.options == rules.options()
+        return [entry.path for entry in found.listing.entries()]
+
+    assert chosen(Rules(include=("*.pdf",))) == ["a.PDF", "out/d.pdf", "sub/c.pdf"]
+    assert chosen(Rules(include=("*.pdf",), exclude=("out/",))) == ["a.PDF", "sub/c.pdf"]
+    assert chosen(Rules(include=("*.pdf",), case_sensitive=True)) == ["out/d.pdf", "sub/c.pdf"]
+    assert chosen(Rules(exclude=("*.pdf",))) == ["b.txt"]
+    assert chosen(Rules(include=("sub/**",), hidden=True)) == ["sub/.f/g.pdf", "sub/c.pdf"]
+
+
+def test_a_list_of_addresses_is_looked_up_in_its_order(bucket: Bucket, s3: S3Server, tmp_path: Path) -> None:
+    other = s3.bucket()
+    for number in range(100):
+        (bucket if number % 2 else other).put(f"docs/{number}.txt", b"x" * (number + 1))
+    bucket.put("docs/empty", b"")
+    named = [f"s3://{(bucket if number % 2 else other).name}/docs/{number}.txt" for number in reversed(range(100))]
+    odd = [f"s3://{bucket.name}/docs/{name}" for name in ("empty", "nothing", "")]
+    odd.append("s3://nobody-has-this/x")
+    table = tmp_path / "list.csv"
+    table.write_text("path,group,metadata.n\n" + "".join(f"{path},g,{path[-5:]}\n" for path in [*named, *odd]))
+
+    found = resolve_sources([str(table)], Rules(), tmp_path)
+    entries = list(found.listing.entries(exclude=[f"s3://{bucket.name}/docs/99.txt", str(tmp_path)]))
+
+    assert found.location == "urls:"
+    assert [entry.path for entry in entries] == [*named[1:], *odd]
+    assert [entry.size_bytes for entry in entries[:99]] == list(range(99, 0, -1))
+    assert {entry.group for entry in entries} == {"g"}
+    assert [str(entry.reason) for entry in entries if isinstance(entry, SkippedFile)] == [
+        "empty",
+        "missing",
+        "not_regular",
+        "missing",
+    ]
+    only = resolve_sources([str(table)], Rules(include=("9*.TXT",)), tmp_path)
+    assert len(list(only.listing.entries())) == 11
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("https://me:geheim@host/x", "leave it out"),
+        ("https://host/x?sig=geheim", "queries are not supported"),
+    ],
+)
+def test_a_list_with_an_address_that_can_not_be_used_says_which(
+    s3: S3Server, tmp_path: Path, line: str, words: str
+) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(f"path\n{line}\n")
+
+    with pytest.raises(UsageError) as caught:
+        list(resolve_sources([str(table)], Rules(), tmp_path).listing.entries())
+
+    assert words in str(caught.value)
+    assert "geheim" not in str(caught.value)

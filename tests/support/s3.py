@@ -113,6 +113,13 @@ class Bucket:
         """Return every object beneath a prefix, by what follows it."""
         return {key[len(prefix) :]: self.get(key) for key in self.keys(prefix)}
 
+    def written_last(self, prefix: str) -> str:
+        """Return the key that was written last; of several in one second, the last that was made."""
+        found = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix)["Contents"]
+        newest = max(entry["LastModified"] for entry in found)
+        keys: list[str] = [entry["Key"] for entry in found if entry["LastModified"] == newest]
+        return next((key for key in keys if key.endswith("_SUCCESS")), keys[-1])
+
     def unfinished(self) -> int:
         """Count the multipart uploads that were begun and neither completed nor aborted."""
         return len(self._client.list_multipart_uploads(Bucket=self.name).get("Uploads", []))
