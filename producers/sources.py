@@ -157,14 +157,14 @@ def _glob(text: str) -> _Glob:
 def _of_glob(glob: _Glob, rules: Rules) -> Source:
     tree = Tree(glob.folder, rules.filter(glob.pattern), rules.hidden)
     nothing = f"no file matches {glob.text!r}, and none has exactly this name{_hint(rules)}"
-    if "/" not in glob.pattern or glob.pattern.endswith("/*"):
-        nothing += f"; * stays within a folder, write {glob.text.rstrip('*') + '**'!r} for everything beneath"
+    if "*" in glob.pattern and "**" not in glob.pattern:
+        nothing += "; * stays within a folder, ** doesn't"
     options = (("source:glob", glob.pattern), *rules.options())
     return Source(glob.folder, SourceKind.GLOB, tree, options, nothing=nothing)
 
 
 def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Source:
-    if all(_is_table(text) for text in texts):
+    if all(_is_table(text) and not is_pattern(text) for text in texts):
         raise UsageError(
             f"sources {texts[0]!r} and {texts[1]!r} are lists: run each alone, or make one of them; to send them as"
             " documents, name their folder with --include '*.csv'"
