@@ -123,8 +123,8 @@ class ListedFiles:
         places = [os.path.realpath(place) + "/" for place in exclude if not is_address(place)]
         out = tuple(place.removeprefix(within) for place in places if place.startswith(within))
         look = _Look(self.location)
-        with open(self.file, "rb") as stream:
-            for row in jsonl.read(stream):
+        with open(self.file, encoding="utf-8", newline="\n") as lines:
+            for row in map(json.loads, lines):
                 path = row["path"]
                 if f"{path}/".startswith(out) or not (self.choose is None or self.choose.takes_named(path)):
                     continue
@@ -265,10 +265,12 @@ def _sorted(said: str | None) -> str:
 
 def _lines(data: sqlite3.Connection, begin: int) -> Iterator[bytes]:
     for path, said in data.execute("SELECT path, said FROM entry ORDER BY position"):
-        row: dict[str, Any] = {"path": path.decode("utf-8", "surrogateescape")[begin:] or "."}
-        if said:
-            group, priority, metadata = json.loads(said)
-            row |= {"group": group, "priority": priority, "metadata": metadata}
+        name = path.decode("utf-8", "surrogateescape")[begin:] or "."
+        if not said:
+            yield f'{{"path":{jsonl.quote(name)}}}\n'.encode()
+            continue
+        group, priority, metadata = json.loads(said)
+        row = {"path": name, "group": group, "priority": priority, "metadata": metadata}
         yield jsonl.encode(row) + b"\n"
 
 

@@ -19,7 +19,7 @@ from producers.lists import Kept, ListedFiles, keep_list
 from producers.patterns import escape_parts, is_pattern, parts_of, unescape
 from producers.piped import read_stdin
 from producers.tables import SUFFIXES, read_table
-from producers.trees import Forest, Tree, outermost, relative_to
+from producers.trees import Forest, Tree, beneath, outermost, relative_to
 from producers.walking import not_found
 
 SUPPORTED = "a folder, files, a pattern like 'docs/**/*.pdf', a list (x.csv, x.jsonl), or - for paths on stdin"
@@ -122,10 +122,13 @@ class _Glob:
     pattern: str
 
 
-def _place(text: str) -> _Place | _Glob:
-    """Find what an argument names. Something of exactly this name is preferred to a pattern."""
+def _place(text: str, folders: dict[str, str] | None = None) -> _Place | _Glob:
+    """Find what an argument names. Something of exactly this name is preferred to a pattern.
+
+    `folders` remembers what folders really are, for the next of many arguments.
+    """
     try:
-        path = os.path.realpath(text, strict=True)
+        path = _real_path(text, {} if folders is None else folders)
         mode = os.stat(path).st_mode  # noqa: PTH116 - of a hundred thousand
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and is_pattern(text):
@@ -138,6 +141,15 @@ def _place(text: str) -> _Place | _Glob:
     if not stat.S_ISREG(mode):
         raise UsageError(f"source {text!r} is neither a folder nor a regular file: name {SUPPORTED}")
     return _Place(path, is_folder=False)
+
+
+def _real_path(text: str, folders: dict[str, str]) -> str:
+    folder, name = os.path.split(text)
+    if name in ("", ".", "..") or os.path.islink(text):  # noqa: PTH114 - of a hundred thousand
+        return os.path.realpath(text, strict=True)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder or ".", strict=True)
+    return beneath(folders[folder], name)
 
 
 def _glob(text: str) -> _Glob:
@@ -169,7 +181,8 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
             f"sources {texts[0]!r} and {texts[1]!r} are lists: run each alone, or make one of them; to send them as"
             " documents, name their folder with --include '*.csv'"
         )
-    found = [_place(text) for text in texts]
+    folders_known: dict[str, str] = {}
+    found = [_place(text, folders_known) for text in texts]
     out = [os.path.realpath(place) for place in apart]
     folders = {one.path for one in found if isinstance(one, _Place) and one.is_folder}
     places = [one.path for one in found if isinstance(one, _Place) and not _lies_in(one.path, out)]
