@@ -41,7 +41,7 @@ DAY_S = 86_400.0
 @click.option("--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is (or would be) removed as JSON.")
 def command(older_than: float | None, batches: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove complete batches from the ledger, with what the results backend has of them, and old plans.
+    """Remove complete batches from the ledger, with what the results backend has of them, and old plans and lists.
 
     Outputs stay, and so does the knowledge that a batch was paid for: the same `paceline run` says that it is complete.
     Nothing is removed of a batch that isn't complete. One whose output isn't where it was written is left alone
@@ -77,7 +77,7 @@ def _days(settings: Settings, older_than: float | None, batches: tuple[str, ...]
 
 @dataclass
 class _Doomed:
-    """What is to be removed: batches, the ids of those whose removal was interrupted, plans.
+    """What is to be removed: batches, the ids of those whose removal was interrupted, plans, lists that were kept.
 
     `kept` are batches that are old enough, but whose output isn't there.
     """
@@ -85,14 +85,16 @@ class _Doomed:
     batches: list[BatchView] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     plans: list[Path] = field(default_factory=list)
+    lists: list[Path] = field(default_factory=list)
     kept: list[BatchView] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
-        return not (self.batches or self.unfinished or self.plans)
+        return not (self.batches or self.unfinished or self.plans or self.lists)
 
     def __str__(self) -> str:
         found = [(len(self.batches), "batch", "batches"), (len(self.plans), "plan", "plans")]
+        found += [(len(self.lists), "list", "lists")]
         found += [(len(self.unfinished), "interrupted removal", "interrupted removals")]
         return ", ".join(f"{number:,} {one if number == 1 else many}" for number, one, many in found if number)
 
@@ -116,7 +118,15 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
         doomed.plans = [path for batch in doomed.batches if (path := folder / f"{batch.id}.jsonl").exists()]
     elif folder.is_dir():
         doomed.plans = sorted(path for path in folder.iterdir() if _is_old_plan(path, days))
+    kept = settings.home / "lists"
+    if not words and kept.is_dir():
+        doomed.lists = sorted(path for path in kept.iterdir() if _is_old_list(path, days))
     return doomed
+
+
+def _is_old_list(path: Path, days: float) -> bool:
+    """Tell whether a list was last given so long ago that nobody can still be planning it."""
+    return path.is_file() and path.stat().st_mtime <= time.time() - max(days, 1.0) * DAY_S
 
 
 def _is_old_plan(path: Path, days: float) -> bool:
@@ -138,7 +148,7 @@ def _remove(settings: Settings, services: Services | None, doomed: _Doomed) -> N
             if not remover.remove(batch, summarize(batch, services.views.now_ms())):
                 doomed.batches.remove(batch)
                 click.echo(f"Batch {batch.id} isn't complete any more, and stays.", err=True)
-    for plan in doomed.plans:
+    for plan in (*doomed.plans, *doomed.lists):
         with suppress(FileNotFoundError):
             plan.unlink()
     click.echo(f"Removed {doomed}." if not doomed.nothing else "Removed nothing.", err=True)
@@ -171,6 +181,7 @@ def _report(doomed: _Doomed, dry_run: bool) -> dict[str, Any]:
         "batches": rows,
         "unfinished": doomed.unfinished,
         "plans": [str(path) for path in doomed.plans],
+        "lists": [str(path) for path in doomed.lists],
         "kept": [batch.id for batch in doomed.kept],
     }
 
@@ -184,6 +195,8 @@ def _show(doomed: _Doomed) -> None:
         print_columns([("BATCH", "NAME", "COMPLETE SINCE", "SUBMISSIONS", "OUTPUT, WHICH STAYS"), *rows])
     for path in doomed.plans:
         click.echo(f"plan {printable(str(path))}")
+    for path in doomed.lists:
+        click.echo(f"list {printable(str(path))}")
     for name in doomed.unfinished:
         click.echo(f"batch {name}: what an interrupted removal left")
     for batch in doomed.kept:

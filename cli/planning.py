@@ -1,6 +1,6 @@
 """`paceline plan`: what a run would come to, without Redis, network or key, and without touching its output.
 
-Only the manifest is written: under `PACELINE_HOME/plans`, or where `--manifest` says.
+Only the manifest is written (under `PACELINE_HOME/plans`, or where `--manifest` says), and a list that is kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHOW_EVERY_S = 0.5
 @click.option("--manifest", metavar="FILE", help="Where to write the manifest; default: PACELINE_HOME/plans.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
-    """Show what running SOURCE would take: submissions, files left out, requests and minutes.
+    """Show what running SOURCE (as for run) would take: submissions, files left out, requests and minutes.
 
     Nothing is sent and nothing is registered. The pace is the account's as it is set, or as its provider publishes it.
     """

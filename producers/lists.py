@@ -79,7 +79,7 @@ def keep_list(names: Iterable[Named], what: str, base: str, home: Path) -> Kept:
         location = common.location()
         data.execute("CREATE INDEX by_path ON entry (path)")
         if data.execute("SELECT 1 FROM entry GROUP BY path HAVING COUNT(*) > 1 LIMIT 1").fetchone():
-            _refuse_conflicts(data, what)
+            _refuse_conflicts(data, what, base)
             data.execute(_REPEATED)
         digest, target = hashlib.sha256(), str(folder / "list")
         with writing(target), Aside(target) as aside:
@@ -249,10 +249,10 @@ def _row(name: Named, common: _Common, what: str, base: str) -> tuple[bytes, int
     return path.encode("utf-8", "surrogateescape"), name.line, said
 
 
-def _refuse_conflicts(data: sqlite3.Connection, what: str) -> None:
+def _refuse_conflicts(data: sqlite3.Connection, what: str, base: str) -> None:
     for path, line, said, again, other in data.execute(_CONFLICT):
         if _sorted(said) != _sorted(other):
-            name = path.decode("utf-8", "surrogateescape")
+            name = path.decode("utf-8", "surrogateescape").removeprefix(f"{base}/")
             raise UsageError(
                 f"{what}: lines {line} and {again} name {name!r} with different groups, priorities or metadata; leave"
                 " one of them out"
