@@ -65,6 +65,8 @@ def command(batch: str, to: tuple[str, ...], as_json: bool) -> int:
 
 def _folders(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[str]:
     """Make the destinations absolute. Raises `UsageError` for one that isn't free for this batch."""
+    from producers.sources import FILES_ALONE
+
     others = [other for other in all_batches(services.views) if other.id != batch.id]
     found = []
     for word in to:
@@ -72,7 +74,8 @@ def _folders(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[
         open_sink(folder)
         if folder in batch.to and not batch.closed:
             raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another folder")
-        if folder not in batch.to and Path(batch.source) in (Path(folder), *Path(folder).parents):
+        in_source = Path(batch.source) in (Path(folder), *Path(folder).parents) and not FILES_ALONE & {*batch.options}
+        if folder not in batch.to and in_source:
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
         holder = next((other.id for other in others if folder in other.to), None)
         file = find_batch_file(str(Path(folder, BATCH_FILE)))

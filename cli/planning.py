@@ -134,12 +134,17 @@ def _manifest_path(target: Target, wanted: str | None) -> str:
     """Choose the manifest's place. Raises `UsageError` for one that would overwrite or change what is there."""
     if wanted is None:
         return str(target.settings.home / "plans" / f"{target.spec.batch_id()}.jsonl")
+    from producers.sources import FILES_ALONE
+
     path = Path(wanted).expanduser().absolute()
     if path.exists() or path.is_symlink():
         raise UsageError(f"--manifest {wanted!r} exists; a plan overwrites nothing: name a new file, or remove it")
     if not path.parent.is_dir():
         raise UsageError(f"--manifest {wanted!r}: there is no folder {str(path.parent)!r}; make it")
-    for place, what in ((target.source.location, "the source"), *((folder, "--to") for folder in target.spec.to)):
+    places = [(folder, "--to") for folder in target.spec.to]
+    if not FILES_ALONE & {*target.spec.options}:
+        places.append((target.source.location, "the source"))
+    for place, what in places:
         if path.resolve().is_relative_to(Path(place).resolve()):
             raise UsageError(f"--manifest {wanted!r} lies in {what}; a plan changes nothing there: name another place")
     return str(path)

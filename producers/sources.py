@@ -24,6 +24,8 @@ from producers.walking import not_found
 
 SUPPORTED = "a folder, files, a pattern like 'docs/**/*.pdf', a list (x.csv, x.jsonl), or - for paths on stdin"
 STDIN = "-"
+FILES_ALONE = frozenset({"source:list", "source:files"})
+"""Options of sets that hold what was named and nothing else: what is put beside the files never becomes part of one."""
 
 
 class SourceKind(StrEnum):
@@ -211,7 +213,8 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
         ),
     )
     digest = hashlib.sha256(json.dumps([relative, sorted(trees)]).encode()).hexdigest()
-    options = (("source:parts", digest), *rules.options())
+    name = "source:files" if not globs and folders.isdisjoint(parts) else "source:parts"
+    options = ((name, digest), *rules.options())
     nothing = _nothing(f"the {len(texts):,} sources beneath {location!r}", rules)
     return Source(location, SourceKind.SEVERAL, listing, options, nothing=nothing)
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from cli.main import cli
 from cli.planning import command as plan
+from paceline.manifest import read_manifest
 from producers.filters import Rules
 from producers.sources import resolve_sources
 from producers.tables import read_table
@@ -74,3 +75,18 @@ def test_the_errors_are_what_the_command_says(here: Path, monkeypatch: pytest.Mo
     for command, says in shown:
         done = CliRunner().invoke(cli, shlex.split(command))
         assert str(done.exception) == says
+
+
+def test_a_plan_may_be_written_beside_files_that_are_named_one_by_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACELINE_HOME", str(here / "home"))
+    put(here / "list.csv", b"path,metadata.x\ninvoices/1.pdf,7\n")
+
+    CliRunner().invoke(cli, ["plan", "list.csv", "--manifest", "m.jsonl"])
+    CliRunner().invoke(cli, ["plan", "invoices/1.pdf", "contracts/a.pdf", "--manifest", "n.jsonl"])
+    refused = CliRunner().invoke(cli, ["plan", "invoices", "contracts", "--manifest", "o.jsonl"])
+
+    assert [row.metadata for row in read_manifest(str(here / "m.jsonl"))] == [(("x", "7"),)]
+    assert [row.path for row in read_manifest(str(here / "n.jsonl"))] == ["contracts/a.pdf", "invoices/1.pdf"]
+    assert "lies in the source" in str(refused.exception)
