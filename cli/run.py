@@ -45,7 +45,10 @@ _FILE_TABLES = (PlaceKind.CSV, PlaceKind.PARQUET)
 @asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def command(asked: Asked, as_json: bool) -> int:
-    """Plan, submit, follow and export SOURCE, a folder or a file, or run a saved plan exactly as it stands.
+    """Plan, submit, follow and export SOURCE.
+
+    SOURCE is a folder or a file, or several; a pattern in quotes, like 'docs/**/*.pdf'; a list with columns, x.csv or
+    x.jsonl; - for paths on stdin; an address like s3://bucket/prefix/; or a saved plan, which is run as it stands.
 
     Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
     nothing.
