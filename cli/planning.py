@@ -20,6 +20,7 @@ from cli.exits import Exit
 from cli.output import print_fields, print_json, size
 from cli.progress import duration
 from cli.target import Target, make_target
+from config.logs import printable
 from paceline.delays import single_gap_s
 from paceline.errors import ConfigError, UsageError
 from paceline.model import EndpointClass, PlannedSubmission, Rate, SkippedFile
@@ -28,6 +29,7 @@ from paceline.starting import way_of
 if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
+    from producers.contents import Contents
     from producers.planning import Tally
 
 RUN_S = 60.0
@@ -48,11 +50,14 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
 
     Nothing is sent and nothing is registered. The pace is the account's as it is set, or as its provider publishes it.
     """
+    from producers.contents import Contents
+
     settings, agent = _settings_for(asked.agent)
     target = make_target(settings, replace(asked, agent=agent))
     target = replace(target, manifest=_manifest_path(target, manifest))
-    tally = _plan(target, in_home=manifest is None)
-    report = describe(target, tally, agent_known=":" in (asked.agent or ""))
+    contents = Contents(target.way)
+    tally = _plan(target, contents, in_home=manifest is None)
+    report = describe(target, tally, contents, agent_known=":" in (asked.agent or ""))
     if as_json:
         print_json(report)
     else:
@@ -80,7 +85,7 @@ def status_requests(submissions: int, account: Account, seconds: float) -> int:
     return math.ceil((seconds + RUN_S) / every_s) * calls
 
 
-def describe(target: Target, tally: Tally, *, agent_known: bool) -> dict[str, Any]:
+def describe(target: Target, tally: Tally, contents: Contents, *, agent_known: bool) -> dict[str, Any]:
     """Return the plan as `--json` prints it. `seconds` is the time that sending takes; runs and uploads come on top."""
     from paceline.limiter import PacePolicy
 
@@ -100,6 +105,7 @@ def describe(target: Target, tally: Tally, *, agent_known: bool) -> dict[str, An
         "skipped": {reason.value: number for reason, number in sorted(tally.skipped.items())},
         "bytes": tally.size_bytes,
         "submissions": tally.submissions,
+        "contents": contents.as_dict(),
         "files_per_run": target.spec.files_per_run,
         "requests": {endpoint.value: tally.submissions, "status": status},
         "pace": str(rate),
@@ -145,7 +151,7 @@ def _manifest_path(target: Target, wanted: str | None) -> str:
     return str(path)
 
 
-def _plan(target: Target, *, in_home: bool) -> Tally:
+def _plan(target: Target, contents: Contents, *, in_home: bool) -> Tally:
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
@@ -165,6 +171,7 @@ def _plan(target: Target, *, in_home: bool) -> Tally:
             for entry in plan_entries(target.source, cut, target.exclude):
                 writer.write(entry)
                 tally.add(entry)
+                contents.add(entry)
                 show.at(tally, entry)
             writer.flush()
             with writing(target.manifest):
@@ -205,12 +212,15 @@ def _print(report: dict[str, Any]) -> None:
         ("files", f"{files['planned']:,} of {files['total']:,}, {size(report['bytes'])}"),
         ("left out", left_out or "none"),
         ("submissions", f"{report['submissions']:,} of at most {report['files_per_run']:,} files"),
+        ("contents", printable(report["contents"]["words"])),
         ("requests", " · ".join(_request(name, number) for name, number in report["requests"].items())),
         ("pace", f"{report['pace']} for account {report['account']}"),
         ("time", f"{duration(report['seconds'])} at this pace, then the last uploads and runs"),
         ("manifest", report["manifest"]),
     ]
     print_fields(fields)
+    if warning := report["contents"]["warning"]:
+        click.echo(f"{warning}.", err=True)
 
 
 def _request(name: str, number: int) -> str:
