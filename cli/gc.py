@@ -79,7 +79,8 @@ def _days(settings: Settings, older_than: float | None, batches: tuple[str, ...]
 class _Doomed:
     """What is to be removed: batches, the ids of those whose removal was interrupted, plans.
 
-    `stages` are listings that were to be planned and never were. `kept` are batches that are old enough, but whose output isn't there.
+    `stages` are listings that were to be planned and never were. `kept` are batches that are old enough, but whose
+    output isn't there.
     """
 
     batches: list[BatchView] = field(default_factory=list)

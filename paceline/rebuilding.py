@@ -88,7 +88,7 @@ def rebuild(
                 f"{manifest} is older than the records beside it: they go up to {submission_id(batch, newest)}; put the"
                 " manifest and batch.json of that time back, or choose another --to to pay for everything again"
             )
-        if extent.last and not listed and "group_by" not in spec.options:  # groups go on by what the manifest has
+        if extent.last and not listed:
             mend_end(manifest, extent.last, spec.files_per_run)
         ledger.open_batch(spec, manifest=manifest, rebuilding=paused_message)
         _refuse_known(views, batch)
