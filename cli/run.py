@@ -88,7 +88,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
-    from cli.preflight import check_agent, settle, warn_of_second_payments
+    from cli.preflight import check_agent, say_what_shares_runs, settle, warn_of_second_payments
     from producers.enqueue import open_batch
 
     check_batch(target, batch)
@@ -97,6 +97,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(target.source.nothing)
         refuse_lost_ledger(target, services)
+        say_what_shares_runs(target, excluded(target, services))
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)
