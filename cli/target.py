@@ -65,6 +65,8 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     source = resolve_sources(asked.sources, rules, settings.home)
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
     account, agent_id = parse_agent(settings, asked.agent or "")
+    if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
+        raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
     sizes = account.size_limits
     if asked.files_per_run is not None and asked.files_per_run > sizes.files:
         raise UsageError(

@@ -13,7 +13,7 @@ from cli.asked import Asked
 from cli.from_plan import age, check_batch, check_fits, say_plan, target_of
 from cli.planning import INPUT_ROOM_BYTES
 from cli.planning import command as plan_command
-from cli.target import Target
+from cli.target import Target, make_target
 from config.schema import Settings
 from config.settings import load_settings
 from paceline.errors import ConfigError, PacelineError, UsageError
@@ -56,8 +56,6 @@ def test_a_plan_is_the_same_batch_as_its_command_without_it(folder: Path) -> Non
     plan("--files-per-run", "1", "--name", "n", "--max-runs", "5", "--priority", "3")
 
     found = target(folder)
-
-    from cli.target import make_target
 
     asked = Asked(("files",), "kolena:1", ("out",), files_per_run=1, name="n", priority=3)
     plain = make_target(settings_with(folder), asked)
@@ -181,3 +179,8 @@ def test_a_plan_for_kindo_leaves_room_for_the_name_of_the_agents_input(folder: P
 )
 def test_the_age_of_a_plan_is_told_roughly(seconds: float, text: str) -> None:
     assert age(seconds) == text
+
+
+def test_a_name_that_no_ledger_can_hold_is_refused_at_once(folder: Path) -> None:
+    with pytest.raises(UsageError, match="isn't UTF-8"):
+        make_target(settings_with(folder), Asked(("files",), "kolena:1", ("out",), name="caf\udce9"))
