@@ -12,7 +12,7 @@ import pytest
 
 from paceline.errors import UsageError
 from paceline.manifest import ManifestWriter, read_manifest
-from paceline.model import BatchSpec, PlannedSubmission, SizeLimits, SkippedFile
+from paceline.model import BatchSpec, PlannedSubmission, SizeLimits, SkippedFile, SkipReason
 from paceline.views import BatchView
 from producers.enqueue import enqueue, open_batch
 from producers.filters import Rules
@@ -228,8 +228,12 @@ def test_a_plan_that_says_more_than_a_complete_batch_is_refused(root: Path, tmp_
     world, saved = World(), saved_plan(root, tmp_path)
     batch = opened(world, saved, tmp_path)
     assert register(world, saved, batch)
-    put(root / "~~~ at the very end")
-    longer = saved_plan(root, tmp_path)
+    planned = tmp_path / "planned.jsonl"
+    with ManifestWriter(str(planned), batch.id, planned.stat().st_size) as writer:
+        writer.write(SkippedFile("one more", SkipReason.EMPTY))
+        writer.flush()
+    save_plan(str(tmp_path / "y.plan"), saved.header, str(planned))
+    longer = read_plan(str(tmp_path / "y.plan"))
 
     with pytest.raises(UsageError, match="begun with another listing"):
         register(world, longer, world.views.batch(batch.id))
