@@ -100,6 +100,14 @@ def check_batch(target: Target, batch: BatchView | None) -> None:
     _refuse_passed_due(merged(target.planned, target.spec.choices), saved.path)
 
 
+def say_other(target: Target, batch: BatchView) -> None:
+    """Tell a person where a complete batch isn't what this plan says."""
+    try:
+        check_batch(target, batch)
+    except UsageError:
+        click.echo("It was made from another listing than this plan's; for this one, plan with another --to.", err=True)
+
+
 def say_plan(target: Target, batch: BatchView | None) -> None:
     """Tell a person what is run: how old the plan is, and, before it is begun, whether its files are as they were."""
     saved = target.source.saved

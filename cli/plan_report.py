@@ -66,7 +66,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A plan and what is to be expected of it."""
+    """A plan and what is to be expected of it. `contents` say in words what the runs hold: label and text."""
 
     target: Target
     tally: Rehearsal
@@ -81,6 +81,7 @@ class Report:
     credits: Credits | None
     plan: str | None
     warnings: tuple[str, ...] = ()
+    contents: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict | None:
@@ -231,6 +232,7 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
     if tally.groups:
         yield "groups", f"{tally.groups:,}"
     yield "runs", _runs(tally)
+    yield from report.contents
     others = [(name, report.requests[name]) for name in (EndpointClass.LIST, EndpointClass.GET)]
     requests = [f"{tally.submissions:,} {report.endpoint.value}"]
     requests += [f"{'about ' if number > 1 else ''}{number:,} {name.value}" for name, number in others if number]
@@ -285,6 +287,8 @@ def _credits(report: Report) -> str:
             return f"not known: {report.target.account.provider} doesn't say what a run costs"
         if not report.agent_known:
             return "not known without an agent: add --agent ACCOUNT:ID"
+        if report.past.notes and not report.past.ledger:
+            return "not known without the ledger"
         return f"not known: no earlier batch of {report.target.account.name}:{report.target.spec.agent} here to go by"
     span = ""
     if credits.lowest is not None and credits.highest is not None and credits.highest - credits.lowest >= 1:
