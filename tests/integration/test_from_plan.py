@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cli.asked import Asked
 from cli.from_plan import age, check_batch, check_fits, say_plan, target_of
+from cli.gc import command as gc_command
 from cli.planning import INPUT_ROOM_BYTES
 from cli.planning import command as plan_command
 from cli.target import Target, make_target
@@ -184,3 +186,14 @@ def test_the_age_of_a_plan_is_told_roughly(seconds: float, text: str) -> None:
 def test_a_name_that_no_ledger_can_hold_is_refused_at_once(folder: Path) -> None:
     with pytest.raises(UsageError, match="isn't UTF-8"):
         make_target(settings_with(folder), Asked(("files",), "kolena:1", ("out",), name="caf\udce9"))
+
+
+def test_gc_knows_old_plans(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["files", "--agent", "kolena:1", "--to", "out"]
+    assert plan_command.main(arguments, standalone_mode=False) == 0
+    capsys.readouterr()
+
+    gc_command.main(["--older-than", "0", "--dry-run", "--json"], standalone_mode=False)
+
+    found = json.loads(capsys.readouterr().out)["plans"]
+    assert [Path(path).suffix for path in found] == [".jsonl", ".plan"]
