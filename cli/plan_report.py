@@ -294,7 +294,8 @@ def _credits(report: Report) -> str:
     if credits.lowest is not None and credits.highest is not None and credits.highest - credits.lowest >= 1:
         span = f" ({_whole(credits.lowest)} to {_whole(credits.highest)})"
     spread = f" ± {amount(credits.spread)}" if credits.spread else ""
-    basis = f"{counted(credits.batches, 'batch' if credits.batches == 1 else 'batche')}, {counted(credits.runs, 'run')}"
+    batches = "1 batch" if credits.batches == 1 else f"{credits.batches:,} batches"
+    basis = f"{batches}, {counted(credits.runs, 'run')}"
     return f"about {_whole(credits.expected)}{span}: {amount(credits.mean)}{spread} a {credits.per}, from {basis}"
 
 
