@@ -168,13 +168,14 @@ def _plan(target: Target, scale: FileScale | None, known: Known | None, *, in_ho
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
+    from producers.contents import Contents
     from producers.planning import Cut, plan_entries
     from producers.rehearsal import Rehearsal
 
     if in_home:
         make_private_dir(str(Path(target.manifest).parent))
     part = Path(target.manifest + ".part")
-    tally = Rehearsal()
+    tally = Rehearsal(contents=Contents(target.way))
     show = _Counter()
     cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping, known)
     try:

@@ -17,7 +17,7 @@ import click
 from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
-from cli.from_plan import check_batch, check_fits, say_plan
+from cli.from_plan import check_batch, check_fits, say_other, say_plan
 from cli.known import known_files, left_out_text, say_how_to_look_again, say_nothing_new
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import amount, counted, print_fields
@@ -59,6 +59,7 @@ def command(asked: Asked, as_json: bool) -> int:
     with interrupted.watching(), session(settings) as services:
         batch = find_known(target, services)
         if batch is not None and batch.closed:
+            say_other(target, batch)
             return _already(services, batch, as_json)
         if batch is None and (gone := find_forgotten(services.redis, target.spec.batch_id())):
             return say_forgotten(target.spec, gone, as_json=as_json)

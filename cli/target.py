@@ -89,6 +89,8 @@ def make_target(settings: Settings, asked: Asked) -> Target:
             " of several groups are halved between them"
         )
     account, agent_id = parse_agent(settings, asked.agent or "")
+    if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
+        raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
     sizes = account.size_limits
     if asked.files_per_run is not None and asked.files_per_run > sizes.files:
         raise UsageError(

@@ -317,6 +317,7 @@ def test_a_ledger_rebuilt_in_the_middle_of_planning_goes_on_by_group(tmp_path: P
         str(scene.manifest.parent),
         sending_s=lambda _size: 0.0,
         paused_message="being rebuilt",
+        known=scene.world.known,
     )
 
     scene.plan()
