@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import engine, following, pace, plan, uploads
+from benchmarks import engine, following, known, pace, plan, uploads
 from benchmarks.results import Section, machine, write_results
 from benchmarks.size import Size
 from benchmarks.table import Table, as_text
@@ -22,6 +22,7 @@ PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "planning": plan.measure,
     "upload": uploads.measure,
     "engine": engine.measure,
+    "known": known.measure,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

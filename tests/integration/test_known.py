@@ -252,6 +252,8 @@ def test_a_cut_group_is_known_however_slowly_it_was_planned(tmp_path: Path, at_o
         folder.plan(folder.world.views.batch(folder.batch.id), stop_after=at_once)
         folder.world.run(400)
     assert len(folder.sent) == 9
+    sets = folder.world.redis.keys("pl:known:*")
+    assert sum(folder.world.redis.scard(key) for key in sets) == 6  # three groups and their contents, no part of any
     assert folder.run(**cut, skip="content") == []
 
 
