@@ -50,6 +50,8 @@ def command(asked: Asked, manifest: str | None, as_json: bool) -> int:
 
     Nothing is sent and nothing is registered. The pace is the account's as it is set, or as its provider publishes it.
     """
+    if asked.skip_unchanged and ":" not in (asked.agent or ""):
+        raise UsageError("--skip-unchanged: what is known depends on the agent; add --agent ACCOUNT:ID")
     settings, agent = _settings_for(asked.agent)
     target = make_target(settings, replace(asked, agent=agent))
     target = replace(target, manifest=_manifest_path(target, manifest))
