@@ -17,7 +17,7 @@ from tests.support.lost import Scene
 from tests.support.world import World
 
 LEFT = {b"pl:accounts", b"pl:forgotten", b"pl:known", b"pl:g:fake:7:known", b"pl:a:fake"}
-"""What may stay: accounts, their pace, one run for each agent, what it has answered, and that the batch was paid for."""
+"""What may stay: accounts, their pace, one run for each agent, what is known, and that the batch was paid for."""
 
 
 class Stop(Exception):
