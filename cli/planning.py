@@ -62,6 +62,8 @@ def command(
     if any(map(looks_saved, asked.sources)):
         raise UsageError(f"{asked.sources[0]!r} is a saved plan already: run it with: paceline run {asked.sources[0]}")
     wish = _wish(start, deadline)
+    if asked.skip_unchanged and ":" not in (asked.agent or ""):
+        raise UsageError("--skip-unchanged: what is known depends on the agent; add --agent ACCOUNT:ID")
     settings, agent = _settings_for(asked.agent)
     agent_known = ":" in (asked.agent or "")
     target = make_target(settings, replace(asked, agent=agent))
