@@ -33,9 +33,12 @@ from paceline.removing import find_forgotten
 from paceline.sinks.places import PlaceKind, folders, kind_of, parts_folder
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
+from paceline.tables import FILES, table_for
 from paceline.views import BatchView
 
 DUPLICATES_SHOWN = 20
+
+_FILE_TABLES = (PlaceKind.CSV, PlaceKind.PARQUET)
 
 
 @click.command("run")
@@ -255,7 +258,8 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
         lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
     lines += [("results", place) for place in batch.to]
     if files["skipped"]:
-        where = "files.jsonl" if folders(batch.to) else batch.manifest
+        tables = [place for place in batch.to if kind_of(place) in _FILE_TABLES and table_for(place) is FILES]
+        where = "files.jsonl" if folders(batch.to) else next(iter(tables), batch.manifest)
         known = left_out_text(batch.left_out) if known_files(batch.left_out) else counted(files["skipped"], "file")
         lines.append(("left out", f"{known}, each with its reason in {where}"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")

@@ -53,9 +53,10 @@ def _wrong_row(cells: list[str], tests: Collection[str]) -> Iterator[str]:
 
 
 def test_names(root: Path) -> set[str]:
-    """Collect the tests of a project as pytest names them, without parameters."""
+    """Collect the tests of a project as pytest names them, without parameters; a contract's by the contract."""
     found = set()
-    for path in sorted((root / "tests").rglob("test_*.py")):
+    paths = [path for form in ("test_*.py", "*_contract.py") for path in (root / "tests").rglob(form)]
+    for path in sorted(paths):
         place = path.relative_to(root).as_posix()
         for node in ast.parse(path.read_bytes()).body:
             within = node.body if isinstance(node, ast.ClassDef) else [node]

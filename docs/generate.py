@@ -18,6 +18,7 @@ from docs.blocks import put
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
 from paceline.model import BatchState, Outcome, SkipReason, State
+from paceline.sinks.sql import BATCHES, SQLITE, postgres
 from paceline.tables import TABLES, Table
 from paceline.verifying.findings import Kind
 
@@ -79,6 +80,13 @@ def _table(table: Table) -> str:
     return f"### `{table.name}`: {table.about}\n\nKey: {key}\n\n" + "\n".join(rows)
 
 
+def database_types() -> str:
+    """Return how the databases spell the kinds of columns."""
+    here, there = SQLITE.types, postgres("").types
+    rows = [f"| {kind} | {here[kind]} | {there[kind]} |" for kind in here]
+    return "\n".join(["| column holds | SQLite | PostgreSQL |", "|---|---|---|", *rows])
+
+
 def _fenced(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```"
 
@@ -102,6 +110,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/operations.md": {"differences": lambda: words(Kind, head="kind")},
     "docs/cli.md": {"verbs": verbs_help},
     "docs/results.md": {"tables": tables},
+    "docs/results-databases.md": {"batches": lambda: _table(BATCHES), "types": database_types},
 }
 """Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""
 

@@ -127,8 +127,9 @@ class Http:
         exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate, waits_s)
         chunks = exchange.send(body)
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
+        headers |= dict(signed)
         try:
-            response = self._carry("POST", path, params, exchange, headers | dict(signed), chunks)
+            response = self._carry("POST", path, params, exchange, headers, chunks)
         except FileProblem as error:
             if exchange.body_sent:
                 raise map_write(error, exchange) from error

@@ -12,8 +12,8 @@ from paceline.sinks.base import Closing, Part
 from paceline.sinks.single import FileSink
 from paceline.tables import FILES, Column, Kind, Row, Table, rows_of, skipped_row, table_for
 
-GROUP_ROWS = 65_536
-GROUP_BYTES = 32 << 20
+GROUP_ROWS = 16_384
+GROUP_BYTES = 16 << 20
 """A row group ends at either: what is in memory at a time, and what a reader takes at a time."""
 
 

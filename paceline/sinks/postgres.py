@@ -65,7 +65,7 @@ class PostgresSink:
         try:
             self._links.transact(work)
         except SinkError as error:
-            raise UsageError(f"output {self._links.shown!r}: {error}") from error
+            raise UsageError(f"output {error}") from error
         finally:
             self._links.close()
 
@@ -90,7 +90,7 @@ class PostgresSink:
             (found,) = connection.execute(sql.count(self._dialect), sql.count_of(closing.batch)).fetchone()
             if found != closing.submissions:
                 raise SinkError(
-                    f"{self._links.shown} has {found} submissions of batch {closing.batch}, the ledger"
+                    f"{self._links.shown}: there are {found} submissions of batch {closing.batch}, the ledger"
                     f" {closing.submissions}: write them again with paceline export"
                 )
             row = self._fitting(sql.BATCHES, sql.batch_row(closing, iso(time.time_ns() // 1_000_000)))

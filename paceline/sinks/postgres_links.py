@@ -8,6 +8,7 @@ may be written twice. No transaction takes longer than `WHOLE_S`, whatever the s
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import weakref
@@ -52,6 +53,11 @@ _SETTINGS = {
 }
 _SET = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
 
+_REPEATED = re.compile(r"connection to server at .*? failed: ")
+_CONNECT_REMEDY = (
+    "are host, port and database right, is the server running, is the password in PGPASSWORD or ~/.pgpass?"
+)
+
 T = TypeVar("T")
 
 
@@ -85,7 +91,8 @@ class PostgresLinks:
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Do `work` with a connection as one transaction that is durable when this returns; it may be done twice.
 
-        Raises `SinkError`; then nothing of it is there, unless it was the answer to the COMMIT that was lost.
+        Raises `SinkError`, whose text begins with `shown`; then nothing of it is there, unless it was the answer to the
+        COMMIT that was lost.
         """
         with self._lock:
             kept = self._kept.pop() if self._kept else None
@@ -102,7 +109,7 @@ class PostgresLinks:
         try:
             fresh = psycopg.connect(self._conninfo, prepare_threshold=None)
         except psycopg.Error as error:
-            raise SinkError(f"can't connect to {self.shown}: {_said(error)}") from error
+            raise SinkError(f"{self.shown}: can't connect ({_said(error)}); {_CONNECT_REMEDY}") from error
         try:
             deadline = Deadline(self._whole_s)
             return self._attempt(fresh, work, deadline)
@@ -145,7 +152,7 @@ class PostgresLinks:
 
     def _explain(self, error: Exception, deadline: Deadline) -> str:
         if deadline.left_s == 0:
-            return f"{self.shown} gave no answer within {self._whole_s:g} s: is the server in order?"
+            return f"{self.shown}: no answer within {self._whole_s:g} s: is the server in order?"
         return explain(error, self.shown)
 
 
@@ -189,7 +196,7 @@ _MEANINGS = {
 def _said(error: Exception) -> str:
     """Return why there is no connection: psycopg's words, as libpq has no codes for that, without the password."""
     text = str(error).partition("\n")[0].removeprefix("connection failed: ")
-    return clean(text, os.environ.get("PGPASSWORD", "").strip())
+    return clean(_REPEATED.sub("", text), os.environ.get("PGPASSWORD", "").strip())
 
 
 def _is_lost(error: Exception) -> bool:

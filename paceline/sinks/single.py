@@ -69,9 +69,7 @@ class FileSink(ABC):
         """Make the folders and try to write there; raises `UsageError`."""
         shown, folder = repr(str(self.path)), str(self.path.parent)
         if self.path.is_dir():
-            raise UsageError(
-                f"output {shown} is a folder, and its name is a file's: name a file in it, or another --to"
-            )
+            raise UsageError(f"output {shown} is a folder: name a file in it, or another --to")
         holder = self._holder()
         if batch is not None and holder not in (None, batch):
             raise UsageError(

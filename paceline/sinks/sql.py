@@ -158,7 +158,7 @@ def batch_row(closing: Closing, committed_at: str) -> Row:
     summary = closing.summary
     return (
         closing.batch,
-        None if summary.get("name") is None else storable(str(summary["name"])),
+        storable(summary["name"]) if summary.get("name") else None,
         "complete",
         summary.get("started_at"),
         summary.get("finished_at"),

@@ -200,9 +200,7 @@ def test_a_server_that_is_away_is_told_and_written_to_later(tried: Tried) -> Non
     tried.sink.write(parts()[0])
     tried.server.kill()
     try:
-        with pytest.raises(
-            SinkError, match=r"can't connect to postgresql://postgres@127.0.0.1:\d+/postgres: .*refused"
-        ):
+        with pytest.raises(SinkError, match=r"postgresql://postgres@127.0.0.1:\d+/postgres: can't connect .*refused"):
             tried.sink.write(parts()[1])
         with pytest.raises(UsageError, match="can't connect"):
             PostgresSink(tried.place).check(BATCH)
@@ -244,7 +242,7 @@ def test_a_server_that_hangs_never_hangs_a_worker(tried: Tried, kept: bool) -> N
         sink.write(parts()[0])
     tried.server.signal(signal.SIGSTOP)
     try:
-        with pytest.raises(SinkError, match="gave no answer within 1 s" if kept else "can't connect .*timeout"):
+        with pytest.raises(SinkError, match="no answer within 1 s" if kept else "can't connect .*timeout"):
             sink.write(parts()[1])
     finally:
         tried.server.signal(signal.SIGCONT)
@@ -258,7 +256,7 @@ def test_a_lock_of_somebody_else_ends_a_write_in_time(tried: Tried) -> None:
     tried.sink.write(parts()[0])
     with psycopg.connect(tried.server.place()) as other:
         other.execute(f'LOCK TABLE "{tried.schema}".runs')
-        with pytest.raises(SinkError, match="gave no answer within 1 s"):
+        with pytest.raises(SinkError, match="no answer within 1 s"):
             sink.write(parts()[1])
 
     sink.write(parts()[1])
@@ -340,7 +338,9 @@ def test_a_commit_without_all_submissions_is_refused(tried: Tried, tmp_path: Pat
     for one in parts()[1:]:
         tried.sink.write(one)
 
-    with pytest.raises(SinkError, match=r"has 2 submissions of batch b123456789, the ledger 3: .*paceline export"):
+    with pytest.raises(
+        SinkError, match=r"there are 2 submissions of batch b123456789, the ledger 3: .*paceline export"
+    ):
         tried.sink.commit(closing(tmp_path))
     assert tried.ask("SELECT * FROM batches") == []
 
@@ -357,9 +357,13 @@ def test_a_path_longer_than_an_index_takes_is_cut_and_stays_itself(tried: Tried)
 
 
 MISTAKES = {
-    "wrong host": ("postgresql://postgres@127.0.0.1:1/postgres", {}, "can't connect to .*refused"),
-    "unknown host": ("postgresql://postgres@host.invalid/postgres", {}, "can't connect to .*resolve host"),
-    "wrong password": ("{server}/postgres", {"PGPASSWORD": "wrong-secret-1"}, "password authentication failed"),
+    "wrong host": ("postgresql://postgres@127.0.0.1:1/postgres", {}, "can't connect .*refused"),
+    "unknown host": ("postgresql://postgres@host.invalid/postgres", {}, "can't connect .*resolve host"),
+    "wrong password": (
+        "{server}/postgres",
+        {"PGPASSWORD": "wrong-secret-1"},
+        "password authentication failed .*PGPASSWORD or ~/.pgpass",
+    ),
     "no database": ("{server}/nope", {}, 'database "nope" does not exist'),
     "unknown option": ("{server}/postgres?sslmod=x", {}, "sslmod"),
     "schema of the server's own": ("{server}/postgres?schema=pg_x", {}, "no name for a schema"),

@@ -53,12 +53,13 @@ class PostgresServer:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="paceline-pg-", dir="/tmp"))
         self.port = free_port()
+        self.binaries = Path()
         self._keeper: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.getuid() == 0 else 0
 
     def __enter__(self) -> PostgresServer:
         try:
-            self._binaries = self._reachable_binaries()
+            self.binaries = self._reachable_binaries()
             self._make()
             self.start()
         except BaseException:
@@ -79,7 +80,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        command = [str(self.binaries / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         for option in ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "fsync=off"):
             command += ["-c", option]
         with (self.folder / "log").open("ab") as log:
@@ -117,7 +118,7 @@ class PostgresServer:
         assert self._keeper
         if self._keeper.poll() is not None:
             raise AssertionError((self.folder / "log").read_text())
-        asked = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        asked = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(asked, check=False).returncode == 0
 
     def _make(self) -> None:
@@ -130,7 +131,7 @@ class PostgresServer:
                 os.chown(path, self._user, self._user)
         options = ["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         done = subprocess.run(
-            [str(self._binaries / "initdb"), "-D", str(data), "-U", "postgres", f"--pwfile={password}", *options],
+            [str(self.binaries / "initdb"), "-D", str(data), "-U", "postgres", f"--pwfile={password}", *options],
             capture_output=True,
             text=True,
             check=False,
