@@ -21,7 +21,7 @@ from tests.support.sandbox import Sandbox
 FILES = {Size.QUICK: 6_000, Size.NORMAL: 100_000, Size.LONG: 1_000_000}
 FILES_PER_RUN = 300
 TIMEOUT_S = 3600
-AGAIN = ("again",)
+AGAIN = ("again", "again.jsonl", "again.csv", "again.files.csv", "sqlite")
 
 
 def measure(size: Size) -> list[Table]:
