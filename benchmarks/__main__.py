@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import engine, following, million, pace, plan, uploads
+from benchmarks import engine, following, known, million, pace, packing, plan, uploads
 from benchmarks.results import Section, machine, write_results
 from benchmarks.size import Size
 from benchmarks.table import Table, as_text
@@ -20,9 +20,11 @@ PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "pace": pace.measure,
     "following": following.measure,
     "planning": plan.measure,
+    "packing": packing.measure,
     "upload": uploads.measure,
     "engine": engine.measure,
     "million": million.measure,
+    "known": known.measure,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -9,6 +9,7 @@ import click
 from cli.exits import Exit
 from cli.output import counted
 from cli.session import pick_batch, send_on, session
+from cli.target import stage_path
 from config.services import Services
 from config.settings import load_settings
 from paceline.batch_file import Listed, record_cancelled, record_listed
@@ -17,6 +18,7 @@ from paceline.manifest import ManifestBusy, ManifestWriter
 from paceline.model import State
 from paceline.providers.kinds import provider_kind
 from paceline.views import BatchView
+from producers.staging import remove_stage
 
 
 @click.command("cancel")
@@ -72,5 +74,6 @@ def _end_listing(services: Services, batch: BatchView) -> None:
             record_listed(batch.manifest, batch.spec, Listed(now.manifest_bytes, now.files_skipped))
             follow = services.ledger.listed(batch.id, skipped=now.files_skipped, manifest_bytes=now.manifest_bytes)
             send_on(services, [follow] if follow else [])
+            remove_stage(stage_path(services.settings, batch.id))
     except ManifestBusy:
         pass  # the command that lists it goes on to the end; what it adds is cancelled

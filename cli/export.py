@@ -68,6 +68,8 @@ def command(batch: str, to: tuple[str, ...], as_json: bool) -> int:
 
 def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[str]:
     """Return the destinations as batches know them. Raises `UsageError` for one that isn't free for this batch."""
+    from producers.sources import FILES_ALONE
+
     others = [other for other in all_batches(services.views) if other.id != batch.id]
     found: list[str] = []
     for word in to:
@@ -76,7 +78,8 @@ def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[s
         if place in batch.to and not batch.closed:
             raise UsageError(f"--to {word!r} is the batch's own output, which its workers write; name another place")
         local = local_path(place)
-        if local and place not in batch.to and Path(batch.source) in (Path(local), *Path(local).parents):
+        listed = not FILES_ALONE & {*batch.options}
+        if listed and local and place not in batch.to and Path(batch.source) in (Path(local), *Path(local).parents):
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")
         if is_address(batch.source) and f"{place}/".startswith(batch.source):
             raise UsageError(f"--to {word!r} lies in the source: results would become part of a file set")

@@ -217,7 +217,7 @@ class _Look:
         summary = summarize(batch, services.views.now_ms(), rate)
         why = waiting_for(services, batch, pace)
         sieve = self.planner.sieve
-        if why is None and sieve is not None and not batch.listed:
+        if why is None and sieve is not None and sieve.compared and not batch.listed:
             why = f"looking for what is new: {sieve.left_out:,} of {sieve.compared:,} files are known"
         self.progress.show(Moment(summary, pace, not batch.listed, why))
         if self.planner.error is not None:

@@ -51,10 +51,7 @@ def target_of(settings: Settings, asked: Asked) -> Target:
     _refuse_other_account(account, header, saved.path)
     if asked.agent and (given := parse_agent(settings, asked.agent)) != (account, spec.agent):
         raise _other("--agent", f"{given[0].name}:{given[1]}", f"{spec.account}:{spec.agent}", saved.path)
-    if not is_address(spec.source) and not Path(spec.source).exists():
-        raise UsageError(f"the files of plan {saved.path!r} aren't there: mount or bring back {spec.source!r}")
     made = choices_of(asked, account)
-    _refuse_passed_due(merged(spec.choices, made), saved.path)
     source = Source(spec.source, SourceKind.PLAN, saved, saved=saved)
     now = replace(spec, choices=made, priority=asked.priority or spec.priority)
     return Target(
@@ -88,9 +85,27 @@ def check_fits(target: Target, settled: Mapping[str, str]) -> None:
 
 
 def check_batch(target: Target, batch: BatchView | None) -> None:
-    """Make sure that what is registered of the batch is this plan's. Raises `UsageError`."""
-    if target.source.saved is not None and batch is not None:
-        target.source.saved.check_begun(batch.manifest, batch.manifest_bytes, whole=batch.listed)
+    """Make sure that what is registered of the batch is this plan's; of a new one, that it can begin now.
+
+    Raises `UsageError`.
+    """
+    saved = target.source.saved
+    if saved is None:
+        return
+    if batch is not None:
+        saved.check_begun(batch.manifest, batch.manifest_bytes, whole=batch.listed)
+        return
+    if not is_address(target.spec.source) and not Path(target.spec.source).exists():
+        raise UsageError(f"the files of plan {saved.path!r} aren't there: mount or bring back {target.spec.source!r}")
+    _refuse_passed_due(merged(target.planned, target.spec.choices), saved.path)
+
+
+def say_other(target: Target, batch: BatchView) -> None:
+    """Tell a person where a complete batch isn't what this plan says."""
+    try:
+        check_batch(target, batch)
+    except UsageError:
+        click.echo("It was made from another listing than this plan's; for this one, plan with another --to.", err=True)
 
 
 def say_plan(target: Target, batch: BatchView | None) -> None:
@@ -104,7 +119,12 @@ def say_plan(target: Target, batch: BatchView | None) -> None:
     click.echo(printable(f"Plan {saved.path}: {what}, made {ago} ({local_time(header.made_ms)})."), err=True)
     if batch is not None or is_address(target.spec.source):
         return
-    looked, wrong = _changed(saved)
+    looked, right, wrong = _changed(saved)
+    if wrong and not right:
+        raise UsageError(
+            f"plan {saved.path!r} is too old: none of {counted(wrong, 'submission')} has its files as they were;"
+            " nothing was sent. Plan anew"
+        )
     if wrong:
         some = "" if looked == facts.files else f"of the first {looked:,} files, "
         have = "has" if wrong == 1 else "have"
@@ -124,21 +144,22 @@ def age(seconds: float) -> str:
     return f"{counted(int(seconds // DAY_S), 'day')} ago"
 
 
-def _changed(saved: Saved) -> tuple[int, int]:
-    """Look at the first files. Returns how many, and how many submissions have one that isn't as it was."""
-    looked = wrong = 0
+def _changed(saved: Saved) -> tuple[int, int, int]:
+    """Look at the first files. Returns how many, how many submissions can be sent, and how many can't any more."""
+    looked = right = wrong = 0
     root = open_root(saved.header.spec.source)
     for entry in _submissions(saved):
         looked += len(entry.files)
         try:
             root.check_all(entry.files)
+            right += 1
         except SourceUnreachable as error:
             raise UsageError(f"the files of plan {saved.path!r} can't be reached: {error}") from error
         except FileProblem:
             wrong += 1
         if looked >= LOOKED_AT:
             break
-    return looked, wrong
+    return looked, right, wrong
 
 
 def _submissions(saved: Saved) -> Iterator[PlannedSubmission]:

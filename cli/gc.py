@@ -52,7 +52,7 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove complete batches from the ledger, with what the results backend has of them, and old plans.
+    """Remove complete batches from the ledger, with what the results backend has of them, and old plans and lists.
 
     Outputs stay, and so does the knowledge that a batch was paid for: the same `paceline run` says that it is complete.
     Nothing is removed of a batch that isn't complete. One whose output isn't where it was written is left alone
@@ -97,22 +97,26 @@ def _days(settings: Settings, older_than: float | None, batches: tuple[str, ...]
 
 @dataclass
 class _Doomed:
-    """What is to be removed: batches, the ids of those whose removal was interrupted, plans.
+    """What is to be removed: batches, the ids of those whose removal was interrupted, plans, lists that were kept.
 
-    `kept` are batches that are old enough, but whose output isn't there.
+    `stages` are listings that were to be planned and never were. `kept` are batches that are old enough, but whose
+    output isn't there.
     """
 
     batches: list[BatchView] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
     plans: list[Path] = field(default_factory=list)
+    lists: list[Path] = field(default_factory=list)
+    stages: list[Path] = field(default_factory=list)
     kept: list[BatchView] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
-        return not (self.batches or self.unfinished or self.plans)
+        return not (self.batches or self.unfinished or self.plans or self.lists or self.stages)
 
     def __str__(self) -> str:
         found = [(len(self.batches), "batch", "batches"), (len(self.plans), "plan", "plans")]
+        found += [(len(self.lists), "list", "lists"), (len(self.stages), "staged listing", "staged listings")]
         found += [(len(self.unfinished), "interrupted removal", "interrupted removals")]
         return ", ".join(f"{number:,} {one if number == 1 else many}" for number, one, many in found if number)
 
@@ -137,7 +141,26 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
         doomed.plans = [path for path in kept if path.exists()]
     elif folder.is_dir():
         doomed.plans = sorted(path for path in folder.iterdir() if _is_old_plan(path, days))
+    lists = settings.home / "lists"
+    if not words and lists.is_dir():
+        doomed.lists = sorted(path for path in lists.iterdir() if _is_old_list(path, days))
+    staged = settings.home / "staged"
+    if not words and staged.is_dir():
+        doomed.stages = sorted(path for path in staged.iterdir() if _is_abandoned(path, services, days))
     return doomed
+
+
+def _is_old_list(path: Path, days: float) -> bool:
+    """Tell whether a list was last given so long ago that nobody can still be planning it."""
+    return path.is_file() and path.stat().st_mtime <= time.time() - max(days, 1.0) * DAY_S
+
+
+def _is_abandoned(stage: Path, services: Services | None, days: float) -> bool:
+    """Tell whether a staged listing is old, and of no batch that is still being planned."""
+    if services is None or stage.stat().st_mtime > time.time() - max(days, 1.0) * DAY_S:
+        return False
+    batch = services.views.find_batch(stage.name.partition(".")[0])
+    return batch is None or batch.listed
 
 
 def _is_old_plan(path: Path, days: float) -> bool:
@@ -159,9 +182,9 @@ def _remove(settings: Settings, services: Services | None, doomed: _Doomed) -> N
             if not remover.remove(batch, summarize(batch, services.views.now_ms())):
                 doomed.batches.remove(batch)
                 click.echo(f"Batch {batch.id} isn't complete any more, and stays.", err=True)
-    for plan in doomed.plans:
+    for path in (*doomed.plans, *doomed.lists, *doomed.stages):
         with suppress(FileNotFoundError):
-            plan.unlink()
+            path.unlink()
     click.echo(f"Removed {doomed}." if not doomed.nothing else "Removed nothing.", err=True)
 
 
@@ -196,6 +219,8 @@ def _report(doomed: _Doomed, dry_run: bool) -> dict[str, Any]:
         "batches": rows,
         "unfinished": doomed.unfinished,
         "plans": [str(path) for path in doomed.plans],
+        "lists": [str(path) for path in doomed.lists],
+        "staged": [str(path) for path in doomed.stages],
         "kept": [batch.id for batch in doomed.kept],
     }
 
@@ -212,6 +237,10 @@ def _show(doomed: _Doomed) -> None:
         click.echo(f"Not looked at, what is there: {printable(', '.join(unseen))}", err=True)
     for path in doomed.plans:
         click.echo(f"plan {printable(str(path))}")
+    for path in doomed.lists:
+        click.echo(f"list {printable(str(path))}")
+    for path in doomed.stages:
+        click.echo(f"staged listing {printable(str(path))}")
     for name in doomed.unfinished:
         click.echo(f"batch {name}: what an interrupted removal left")
     for batch in doomed.kept:

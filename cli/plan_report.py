@@ -115,9 +115,9 @@ def make_report(
         tally.submissions, can, endpoint, rates[endpoint], rates[EndpointClass.GET], sending_s, run.typical_s
     )
     credits = credits_needed(work, past.experience) if can.reports_credits else None
-    return Report(
-        target, tally, past, wish, agent_known, endpoint, pace, run, span, requests, credits, plan, past.notes
-    )
+    shared = tally.contents.warning
+    warnings = (*past.notes, *([shared] if shared else []))
+    return Report(target, tally, past, wish, agent_known, endpoint, pace, run, span, requests, credits, plan, warnings)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -135,6 +135,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "examples": {reason.value: paths for reason, paths in sorted(tally.examples.items())},
         "bytes": tally.size_bytes,
         "groups": tally.groups or None,
+        "contents": tally.contents.as_dict(),
         "submissions": tally.submissions,
         "files_per_run": target.spec.files_per_run,
         "run_files": {"min": least, "median": median, "max": most},
@@ -231,6 +232,7 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
     if tally.groups:
         yield "groups", f"{tally.groups:,}"
     yield "runs", _runs(tally)
+    yield "", tally.contents.words
     others = [(name, report.requests[name]) for name in (EndpointClass.LIST, EndpointClass.GET)]
     requests = [f"{tally.submissions:,} {report.endpoint.value}"]
     requests += [f"{'about ' if number > 1 else ''}{number:,} {name.value}" for name, number in others if number]
@@ -285,12 +287,15 @@ def _credits(report: Report) -> str:
             return f"not known: {report.target.account.provider} doesn't say what a run costs"
         if not report.agent_known:
             return "not known without an agent: add --agent ACCOUNT:ID"
+        if report.past.notes and not report.past.ledger:
+            return "not known without the ledger"
         return f"not known: no earlier batch of {report.target.account.name}:{report.target.spec.agent} here to go by"
     span = ""
     if credits.lowest is not None and credits.highest is not None and credits.highest - credits.lowest >= 1:
         span = f" ({_whole(credits.lowest)} to {_whole(credits.highest)})"
     spread = f" ± {amount(credits.spread)}" if credits.spread else ""
-    basis = f"{counted(credits.batches, 'batch' if credits.batches == 1 else 'batche')}, {counted(credits.runs, 'run')}"
+    batches = "1 batch" if credits.batches == 1 else f"{credits.batches:,} batches"
+    basis = f"{batches}, {counted(credits.runs, 'run')}"
     return f"about {_whole(credits.expected)}{span}: {amount(credits.mean)}{spread} a {credits.per}, from {basis}"
 
 

@@ -1,6 +1,6 @@
 """`paceline plan`: a rehearsal of a run, without Redis, network or key, and without touching its output.
 
-Only the plan is written: under `PACELINE_HOME/plans`, or where `--save` and `--manifest` say.
+Only the plan is written (under `PACELINE_HOME/plans`, or where `--save` and `--manifest` say), and a list that is kept.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def command(
     if any(map(looks_saved, asked.sources)):
         raise UsageError(f"{asked.sources[0]!r} is a saved plan already: run it with: paceline run {asked.sources[0]}")
     wish = _wish(start, deadline)
+    if asked.skip_unchanged and ":" not in (asked.agent or ""):
+        raise UsageError("--skip-unchanged: what is known depends on the agent; add --agent ACCOUNT:ID")
     settings, agent = _settings_for(asked.agent)
     agent_known = ":" in (asked.agent or "")
     target = make_target(settings, replace(asked, agent=agent))
@@ -133,6 +135,8 @@ def _path_for(target: Target, option: str, wanted: str | None, suffix: str) -> s
     """Choose a place for what is written. Raises `UsageError` for one that would overwrite or change what is there."""
     if wanted is None:
         return str(target.settings.home.absolute() / "plans" / f"{target.spec.batch_id()}{suffix}")
+    from producers.sources import FILES_ALONE
+
     path = Path(wanted).expanduser().absolute()
     if suffix == ".plan" and path.suffix != suffix:
         raise UsageError(f"{option} {wanted!r}: a plan is known by its name; let it end with {suffix}")
@@ -140,8 +144,10 @@ def _path_for(target: Target, option: str, wanted: str | None, suffix: str) -> s
         raise UsageError(f"{option} {wanted!r} exists; a plan overwrites nothing: name a new file, or remove it")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {wanted!r}: there is no folder {str(path.parent)!r}; make it")
-    outputs = [(place, "--to") for to in target.spec.to for place in private_paths(to)]
-    for place, what in ((target.source.location, "the source"), *outputs):
+    places = [(place, "--to") for to in target.spec.to for place in private_paths(to)]
+    if not FILES_ALONE & {*target.spec.options}:
+        places.append((target.source.location, "the source"))
+    for place, what in places:
         if path.resolve().is_relative_to(Path(place).resolve()):
             raise UsageError(f"{option} {wanted!r} lies in {what}; a plan changes nothing there: name another place")
     return str(path)
@@ -164,13 +170,14 @@ def _plan(target: Target, scale: FileScale | None, known: Known | None, *, in_ho
     """List the source, cut it, write the manifest; it gets its name only when it is whole."""
     from paceline.durable import make_private_dir, writing
     from paceline.manifest import ManifestWriter
+    from producers.contents import Contents
     from producers.planning import Cut, plan_entries
     from producers.rehearsal import Rehearsal
 
     if in_home:
         make_private_dir(str(Path(target.manifest).parent))
     part = Path(target.manifest + ".part")
-    tally = Rehearsal()
+    tally = Rehearsal(contents=Contents(target.way))
     show = _Counter()
     cut = Cut(target.limits, target.spec.files_per_run, scale, target.grouping, known)
     try:

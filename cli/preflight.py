@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -74,6 +76,23 @@ def warn_of_second_payments(account: Account) -> None:
         ' is paid for each time. Take the setting back to "hold" to decide yourself.',
         err=True,
     )
+
+
+def say_what_shares_runs(target: Target, exclude: Collection[str]) -> None:
+    """Warn before anything is paid if files will share runs that may have nothing to do with each other.
+
+    Judged by the first files of the source. Raises `UsageError` for a column to group by that isn't there.
+    """
+    from paceline.chunking import chunk
+    from producers.contents import Contents
+
+    entries = target.source.listing.entries(exclude=exclude)
+    if target.grouping is not None:
+        target.grouping.check(entries)
+        return
+    first = chunk(islice(entries, target.spec.files_per_run + 1), target.limits, target.spec.files_per_run)
+    if warning := Contents(target.way).add_all(first).warning:
+        click.echo(f"{warning}. `paceline plan` says what each run will contain.", err=True)
 
 
 def settle(target: Target, agent: AgentInfo) -> dict[str, str]:

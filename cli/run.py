@@ -17,7 +17,7 @@ import click
 from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
-from cli.from_plan import check_batch, check_fits, say_plan
+from cli.from_plan import check_batch, check_fits, say_other, say_plan
 from cli.known import known_files, left_out_text, say_how_to_look_again, say_nothing_new
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
 from cli.output import amount, counted, print_fields
@@ -45,7 +45,10 @@ _FILE_TABLES = (PlaceKind.CSV, PlaceKind.PARQUET)
 @asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def command(asked: Asked, as_json: bool) -> int:
-    """Plan, submit, follow and export SOURCE, a folder or a file, or run a saved plan exactly as it stands.
+    """Plan, submit, follow and export SOURCE.
+
+    SOURCE is a folder or a file, or several; a pattern in quotes, like 'docs/**/*.pdf'; a list with columns, x.csv or
+    x.jsonl; - for paths on stdin; an address like s3://bucket/prefix/; or a saved plan, which is run as it stands.
 
     Ctrl-C detaches; the same command again goes on where it was. When the batch is complete, it says so and pays
     nothing.
@@ -56,6 +59,7 @@ def command(asked: Asked, as_json: bool) -> int:
     with interrupted.watching(), session(settings) as services:
         batch = find_known(target, services)
         if batch is not None and batch.closed:
+            say_other(target, batch)
             return _already(services, batch, as_json)
         if batch is None and (gone := find_forgotten(services.redis, target.spec.batch_id())):
             return say_forgotten(target.spec, gone, as_json=as_json)
@@ -85,7 +89,7 @@ def find_known(target: Target, services: Services) -> BatchView | None:
 
 def prepare(target: Target, services: Services, batch: BatchView | None) -> BatchView:
     """Check everything that can be checked before money is spent, then register the batch (or find it)."""
-    from cli.preflight import check_agent, settle, warn_of_second_payments
+    from cli.preflight import check_agent, say_what_shares_runs, settle, warn_of_second_payments
     from producers.enqueue import open_batch
 
     check_batch(target, batch)
@@ -94,6 +98,7 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
         if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
             raise NothingToDo(target.source.nothing)
         refuse_lost_ledger(target, services)
+        say_what_shares_runs(target, excluded(target, services))
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)

@@ -36,7 +36,7 @@ LOOK_S = 0.05
 @asking(agent_and_to=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the batch's summary as JSON instead of its id.")
 def command(asked: Asked, as_json: bool) -> int:
-    """Start a batch over SOURCE and return its id, leaving the work to workers in the background.
+    """Start a batch over SOURCE (as for run) and return its id, leaving the work to workers in the background.
 
     Returns when all of SOURCE is listed and planned, which takes under a minute per million files; sending begins
     meanwhile. Without PACELINE_REDIS_URL it starts Redis and workers in the background as `paceline up` does; with it,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from config.schema import Settings
     from config.services import Services
     from paceline.providers.base import Weights
+    from producers.contents import Way
     from producers.grouping import Grouping
     from producers.sources import Source
 
@@ -43,11 +44,24 @@ class Target:
     @property
     def stage(self) -> str:
         """Return where a listing is kept that has to be complete before the first submission is known."""
-        return str(self.settings.home / "staged" / self.spec.batch_id())
+        return stage_path(self.settings, self.spec.batch_id())
+
+    @property
+    def way(self) -> Way:
+        """Return how files become runs, for telling what each will contain."""
+        from producers.contents import Way
+
+        chosen = self.spec.files_per_run < self.limits.files
+        return Way(self.grouping, self.account.kind.together, self.source.listing.ordered, chosen)
 
     def weights(self, settled: Mapping[str, str]) -> Weights | None:
         """Return what files weigh in a submission of a batch that began with `settled`; None where it is their size."""
         return self.account.kind.weights({**self.account.opening_options, **settled})
+
+
+def stage_path(settings: Settings, batch: str) -> str:
+    """Name the file in which a batch's listing is staged."""
+    return str(settings.home / "staged" / batch)
 
 
 def make_target(settings: Settings, asked: Asked) -> Target:
@@ -69,7 +83,14 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
     source = resolve_sources(asked.sources, rules, settings.home, written)
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
+    if grouping is not None and not grouping.pack and (asked.isolate or asked.isolate_runs):
+        raise UsageError(
+            "--isolate halves a run that failed, and a group stays whole: leave it out, or add --pack-groups, then runs"
+            " of several groups are halved between them"
+        )
     account, agent_id = parse_agent(settings, asked.agent or "")
+    if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
+        raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
     sizes = account.size_limits
     if asked.files_per_run is not None and asked.files_per_run > sizes.files:
         raise UsageError(

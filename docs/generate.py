@@ -13,7 +13,7 @@ import click
 from cli.exits import Exit
 from cli.main import VERBS, cli
 from config import docs as settings
-from docs import provider_parts
+from docs import plan_example, provider_parts
 from docs.blocks import put
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
@@ -111,6 +111,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/cli.md": {"verbs": verbs_help},
     "docs/results.md": {"tables": tables},
     "docs/results-databases.md": {"batches": lambda: _table(BATCHES), "types": database_types},
+    "docs/planning.md": {"plan": plan_example.screen, "plan-json": plan_example.json_output},
 }
 """Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""
 

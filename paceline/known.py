@@ -3,7 +3,7 @@
 What is kept is a *mark*: a hash of 82 bits over what makes a file the same file (its whole name, size and time), a
 content the same content (its SHA-256), or a group the same group (its files). 18 bits of it choose one of 262,144 sets,
 64 are the member. Sets of integers are packed by Redis, eight bytes a member, up to 512 members each
-(`set-max-intset-entries`): up to 134 million marks a scope; beyond that a mark takes ten times as much, and all the
+(`set-max-intset-entries`): up to 134 million marks a scope; beyond that a mark takes 41 bytes, and all the
 same works. `docs/incremental.md` has the figures.
 
 A false hit would be a file that is never sent. Among n marks, the chance that any of m new files meets one is

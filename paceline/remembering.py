@@ -5,7 +5,7 @@ an hour past that, a batch may take days, and what was paid for in a batch that 
 It comes before the submission counts as exported, so that a crash in between repeats it.
 
 What belongs together is known together: a group counts once all its files were answered in one run, or, where groups
-may be cut, in runs that all succeeded. Of a submission that was halved, no group is known.
+may be cut, in runs that all succeeded. A group that was halved is not known: its parts are, each as a set of its own.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def remember(
 ) -> None:
     """Note what is answered now that a submission has ended, however it did. `digests` is empty where unknown."""
     notes = _Notes(known, batch)
-    cuts = _may_cut(batch) and not is_half(index_of(item.id))
+    cuts = _may_cut(batch)
     if _answered(item):
         missing: Sequence[bytes | None] = [None] * len(files)
         sent = list(zip(files, digests or missing, strict=True))
         notes.files([one for one in sent if not one[0].group])
-        if not cuts and not is_half(index_of(item.id)):
+        if not cuts:
             for name in dict.fromkeys(file.group for file in files if file.group):
                 notes.group([one for one in sent if one[0].group == name])
-    if cuts:
+    if cuts and not is_half(index_of(item.id)):
         _remember_cut(notes, views, batch, item, files)
     notes.write(item)
 

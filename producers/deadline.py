@@ -53,8 +53,8 @@ def parse_moment(text: str, after: datetime, option: str) -> datetime:
     if found := _CLOCK.fullmatch(text.strip()):
         return _next(int(found[1]), int(found[2]), after)
     try:
-        moment = datetime.fromisoformat(text.strip()).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        moment = _utc(datetime.fromisoformat(text.strip()))
+    except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"{option} {text!r}: no time; write it like 06:00, or 2026-12-01T06:00+01:00") from error
     if moment <= after:
         raise UsageError(f"{option} {text!r} has passed already; it has to be after {local(after)}")
@@ -67,12 +67,17 @@ def _next(hour: int, minute: int, after: datetime) -> datetime:
         (today + timedelta(days=day)).replace(hour=hour, minute=minute, second=0, microsecond=0) for day in (0, 1, 2)
     ]
     twice = [again for one in shown if _shows(again := one.replace(fold=1))]  # when clocks are set back
-    return min(moment for one in (*shown, *twice) if (moment := one.astimezone(UTC)) > after)
+    return min(moment for one in (*shown, *twice) if (moment := _utc(one)) > after)
 
 
 def _shows(naive: datetime) -> bool:
     """Tell whether a clock ever shows this."""
-    return naive.astimezone(UTC).astimezone().replace(tzinfo=None) == naive
+    return _utc(naive).astimezone().replace(tzinfo=None) == naive
+
+
+def _utc(moment: datetime) -> datetime:
+    """Return a moment, local where it has no zone, in UTC. (`astimezone` takes an hour off what clocks leave out.)"""
+    return datetime.fromtimestamp(moment.timestamp(), UTC)
 
 
 def local(moment: datetime) -> str:

@@ -69,6 +69,8 @@ def enqueue(
     if batch.listed:
         _check_plan(source, batch)
         record_listed(batch.manifest, batch.spec, Listed(batch.manifest_bytes, batch.files_skipped))
+        if stage is not None:
+            remove_stage(stage)
         return True
     with ManifestWriter.locked(batch.manifest, batch.id) as writer:
         batch = views.batch(batch.id)  # whoever had the lock until now may have planned on since the caller looked

@@ -15,7 +15,8 @@ from paceline.chunking import Scale, open_draft, upload_name
 from paceline.model import PlannedFile, PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
 
 AHEAD = 32
-"""Submissions looked at together. 16 leave about twice as much empty, 64 cost twice the time for a tenth of that."""
+"""Submissions looked at together. Of files of any size up to the limit, 16 make 9.5 % more than bytes alone would need,
+32 make 6.4 % more, 64 make 4.6 % more (in order: 33 %)."""
 
 _REMEMBERED = 20_000
 """Weights kept, so that a file is read once though it is tried in several places."""

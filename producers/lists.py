@@ -79,7 +79,7 @@ def keep_list(names: Iterable[Named], what: str, base: str, home: Path) -> Kept:
         location = common.location()
         data.execute("CREATE INDEX by_path ON entry (path)")
         if data.execute("SELECT 1 FROM entry GROUP BY path HAVING COUNT(*) > 1 LIMIT 1").fetchone():
-            _refuse_conflicts(data, what)
+            _refuse_conflicts(data, what, base)
             data.execute(_REPEATED)
         digest, target = hashlib.sha256(), str(folder / "list")
         with writing(target), Aside(target) as aside:
@@ -129,8 +129,8 @@ class ListedFiles:
         places = [os.path.realpath(place) + "/" for place in exclude if not is_address(place)]
         out = tuple(place.removeprefix(within) for place in places if place.startswith(within))
         look = _Look(self.location)
-        with open(self.file, "rb") as stream:
-            for row in jsonl.read(stream):
+        with open(self.file, encoding="utf-8", newline="\n") as lines:
+            for row in map(json.loads, lines):
                 path = row["path"]
                 if f"{path}/".startswith(out) or not (self.choose is None or self.choose.takes_named(path)):
                     continue
@@ -258,10 +258,10 @@ def _row(name: Named, common: _Common, what: str, base: str) -> tuple[bytes, int
     return path.encode("utf-8", "surrogateescape"), name.line, said
 
 
-def _refuse_conflicts(data: sqlite3.Connection, what: str) -> None:
+def _refuse_conflicts(data: sqlite3.Connection, what: str, base: str) -> None:
     for path, line, said, again, other in data.execute(_CONFLICT):
         if _sorted(said) != _sorted(other):
-            name = path.decode("utf-8", "surrogateescape")
+            name = path.decode("utf-8", "surrogateescape").removeprefix(f"{base}/")
             raise UsageError(
                 f"{what}: lines {line} and {again} name {name!r} with different groups, priorities or metadata; leave"
                 " one of them out"
@@ -274,10 +274,12 @@ def _sorted(said: str | None) -> str:
 
 def _lines(data: sqlite3.Connection, begin: int) -> Iterator[bytes]:
     for path, said in data.execute("SELECT path, said FROM entry ORDER BY position"):
-        row: dict[str, Any] = {"path": path.decode("utf-8", "surrogateescape")[begin:] or "."}
-        if said:
-            group, priority, metadata = json.loads(said)
-            row |= {"group": group, "priority": priority, "metadata": metadata}
+        name = path.decode("utf-8", "surrogateescape")[begin:] or "."
+        if not said:
+            yield f'{{"path":{jsonl.quote(name)}}}\n'.encode()
+            continue
+        group, priority, metadata = json.loads(said)
+        row = {"path": name, "group": group, "priority": priority, "metadata": metadata}
         yield jsonl.encode(row) + b"\n"
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from paceline.model import PlannedSubmission, SkippedFile, SkipReason
+from producers.contents import Contents, Way
 from producers.estimating import Work
 from producers.planning import Tally
 
@@ -15,8 +16,9 @@ EXAMPLES = 3
 
 @dataclass(slots=True)
 class Rehearsal(Tally):
-    """A tally that also knows the groups, how many files the runs have, and the first files left out of each kind."""
+    """A tally that also knows the groups, what the runs contain, and the first files left out of each kind."""
 
+    contents: Contents = field(default_factory=lambda: Contents(Way(None, "")))
     groups: int = 0
     largest_bytes: int = 0
     examples: dict[SkipReason, list[str]] = field(default_factory=dict)
@@ -26,6 +28,7 @@ class Rehearsal(Tally):
     def add(self, entry: PlannedSubmission | SkippedFile) -> None:
         """Count one entry of the stream."""
         Tally.add(self, entry)
+        self.contents.add(entry)
         if isinstance(entry, SkippedFile):
             shown = self.examples.setdefault(entry.reason, [])
             if len(shown) < EXAMPLES:

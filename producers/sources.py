@@ -20,7 +20,7 @@ from producers.patterns import escape_parts, is_pattern, parts_of, unescape
 from producers.piped import read_stdin
 from producers.saved import Saved
 from producers.tables import SUFFIXES, read_table
-from producers.trees import Forest, Tree, outermost, relative_to
+from producers.trees import Forest, Tree, beneath, outermost, relative_to
 from producers.walking import not_found
 
 SUPPORTED = (
@@ -28,6 +28,8 @@ SUPPORTED = (
     " stdin, or an address like s3://bucket/prefix/"
 )
 STDIN = "-"
+FILES_ALONE = frozenset({"source:list", "source:files"})
+"""Options of sets that hold what was named and nothing else: what is put beside the files never becomes part of one."""
 
 
 class SourceKind(StrEnum):
@@ -133,10 +135,13 @@ class _Glob:
     pattern: str
 
 
-def _place(text: str) -> _Place | _Glob:
-    """Find what an argument names. Something of exactly this name is preferred to a pattern."""
+def _place(text: str, folders: dict[str, str] | None = None) -> _Place | _Glob:
+    """Find what an argument names. Something of exactly this name is preferred to a pattern.
+
+    `folders` remembers what folders really are, for the next of many arguments.
+    """
     try:
-        path = os.path.realpath(text, strict=True)
+        path = _real_path(text, {} if folders is None else folders)
         mode = os.stat(path).st_mode  # noqa: PTH116 - of a hundred thousand
     except (OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and is_pattern(text):
@@ -149,6 +154,15 @@ def _place(text: str) -> _Place | _Glob:
     if not stat.S_ISREG(mode):
         raise UsageError(f"source {text!r} is neither a folder nor a regular file: name {SUPPORTED}")
     return _Place(path, is_folder=False)
+
+
+def _real_path(text: str, folders: dict[str, str]) -> str:
+    folder, name = os.path.split(text)
+    if name in ("", ".", "..") or os.path.islink(text):  # noqa: PTH114 - of a hundred thousand
+        return os.path.realpath(text, strict=True)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder or ".", strict=True)
+    return beneath(folders[folder], name)
 
 
 def _glob(text: str) -> _Glob:
@@ -168,19 +182,20 @@ def _glob(text: str) -> _Glob:
 def _of_glob(glob: _Glob, rules: Rules) -> Source:
     tree = Tree(glob.folder, rules.filter(glob.pattern), rules.hidden)
     nothing = f"no file matches {glob.text!r}, and none has exactly this name{_hint(rules)}"
-    if "/" not in glob.pattern or glob.pattern.endswith("/*"):
-        nothing += f"; * stays within a folder, write {glob.text.rstrip('*') + '**'!r} for everything beneath"
+    if "*" in glob.pattern and "**" not in glob.pattern:
+        nothing += "; * stays within a folder, ** doesn't"
     options = (("source:glob", glob.pattern), *rules.options())
     return Source(glob.folder, SourceKind.GLOB, tree, options, nothing=nothing)
 
 
 def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Source:
-    if all(_is_table(text) for text in texts):
+    if all(_is_table(text) and not is_pattern(text) for text in texts):
         raise UsageError(
             f"sources {texts[0]!r} and {texts[1]!r} are lists: run each alone, or make one of them; to send them as"
             " documents, name their folder with --include '*.csv'"
         )
-    found = [_place(text) for text in texts]
+    folders_known: dict[str, str] = {}
+    found = [_place(text, folders_known) for text in texts]
     out = [os.path.realpath(place) for place in apart]
     folders = {one.path for one in found if isinstance(one, _Place) and one.is_folder}
     places = [one.path for one in found if isinstance(one, _Place) and not _lies_in(one.path, out)]
@@ -209,7 +224,8 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
         ),
     )
     digest = hashlib.sha256(json.dumps([relative, sorted(trees)]).encode()).hexdigest()
-    options = (("source:parts", digest), *rules.options())
+    name = "source:files" if not globs and folders.isdisjoint(parts) else "source:parts"
+    options = ((name, digest), *rules.options())
     nothing = no_files(f"the {len(texts):,} sources beneath {location!r}", rules)
     return Source(location, SourceKind.SEVERAL, listing, options, nothing=nothing)
 

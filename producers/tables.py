@@ -109,8 +109,8 @@ def _header(file: str, line: str) -> _Header:
     names = header.names
     if "path" not in names:
         raise UsageError(
-            f"{file} has no column 'path': its first line names the columns, and has {_some(names)};"
-            f" {_as_document(file)}"
+            f"{file} has no column 'path': its first line has to name the columns, and is {_some(names)};"
+            f" name the one with the files 'path'. {_as_document(file)}"
         )
     _refuse_own(file, names)
     for name in names:
@@ -141,7 +141,7 @@ def _behind(first: str, rest: Iterable[str]) -> Iterator[str]:
 def _from_cells(where: str, header: _Header, cells: list[str], line: int) -> Named:
     if len(cells) != len(header.names):
         raise UsageError(
-            f"{where}: {len(cells)} columns, the header has {len(header.names)}; put quotes around a value with"
+            f"{where}: {len(cells)} values, the header names {len(header.names)}; put quotes around a value with"
             f" {header.delimiter!r} in it"
         )
     row = dict(zip(header.names, cells, strict=True))
@@ -183,7 +183,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _from_object(where: str, row: Mapping[str, Any], line: int, file: str) -> Named:
     if "path" not in row:
-        raise UsageError(f"{where}: no 'path', but {_some(list(row))}; {_as_document(file)}")
+        raise UsageError(f"{where}: no 'path', but {_some(list(row))}. {_as_document(file)}")
     if unknown := [name for name in row if name not in COLUMNS]:
         raise UsageError(
             f'{where}: unknown {_some(unknown)}; what is to travel into the results goes into "metadata": {{…}}'
@@ -242,7 +242,7 @@ def _refuse_own(file: str, names: Iterable[str]) -> None:
 
 def _as_document(file: str) -> str:
     path = Path(file)
-    return f"to send {path.name} itself as a document: paceline run {path.parent} --include {path.name!r}"
+    return f"To send {path.name} itself as a document: paceline run {path.parent} --include {path.name!r}"
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

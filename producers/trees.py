@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from paceline.model import SkippedFile, SourceFile
 from paceline.roots import is_address
 from producers.filters import Filter
+from producers.found import regular
 from producers.walking import path_key, walk
 
 
@@ -83,8 +85,17 @@ class Forest:
         first = 0 if after is None else bisect_left([path_key(part) for part in self.parts], path_key(after))
         for part in self.parts[max(first - 1, 0) :]:  # the one before may be a folder that holds `after`
             root = beneath(self.location, part)
-            if not _is_within(root, exclude) and self._is_reached(part, root):
+            if _is_within(root, exclude) or not self._is_reached(part, root):
+                continue
+            entry = _regular(root, part)  # most are files: a walk for each would take long
+            if entry is None:
                 yield from _behind(Tree(root, self.choose, self.hidden, part), after, exclude)
+            elif self._is_wanted(part, after):
+                yield entry
+
+    def _is_wanted(self, part: str, after: str | None) -> bool:
+        before = after is not None and path_key(part) <= path_key(after)
+        return not before and (self.choose is None or self.choose.takes(part))
 
     def _is_reached(self, part: str, root: str) -> bool:
         if self.choose is None:
@@ -110,6 +121,17 @@ def outermost(paths: Sequence[str]) -> list[str]:
         if not kept or not path.startswith(kept[-1].rstrip("/") + "/"):
             kept.append(path)
     return kept
+
+
+def _regular(root: str, path: str) -> SourceFile | SkippedFile | None:
+    """Look at a path; None unless a regular file is there."""
+    try:
+        found = os.stat(root, follow_symlinks=False)  # noqa: PTH116 - of a hundred thousand
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return regular(path, found, readable=os.access(root, os.R_OK, effective_ids=True))
+    except OSError:
+        return None
 
 
 def _behind(tree: Tree, after: str | None, exclude: Collection[str]) -> Iterator[SourceFile | SkippedFile]:

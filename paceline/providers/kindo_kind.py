@@ -58,4 +58,5 @@ KIND = ProviderKind(
     run_id=UUID,
     open=_open,
     weights=_weights,
+    together="Kindo gets ALL documents of a run in one input, and returns one answer for them together",
 )

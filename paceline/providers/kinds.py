@@ -56,6 +56,7 @@ class ProviderKind:
     account's `tier` (the first is the default). `agent_id` and `run_id` are patterns of whole ids, `agent_example` an
     id that shows how they look. `weights` says what files weigh in a submission, where that isn't their size; it gets
     the account's options. `options` are the further settings an account may have, each with its default.
+    `together` says what a run makes of its files, as a sentence without a full stop.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ProviderKind:
     tiers: Mapping[str, Mapping[EndpointClass, Rate]] = field(default_factory=dict)
     weights: Callable[[Mapping[str, str]], Weights | None] = lambda _options: None
     options: Mapping[str, str] = field(default_factory=dict)
+    together: str = "one run gets all files of a submission together"
 
 
 @cache

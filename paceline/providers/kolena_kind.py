@@ -63,4 +63,5 @@ KIND = ProviderKind(
     agent_example="42",
     run_id=r"[0-9]{1,18}",
     open=_open,
+    together="Kolena answers each prompt once for ALL files of a run",
 )

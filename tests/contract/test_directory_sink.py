@@ -397,7 +397,6 @@ def test_an_output_of_another_batch_is_refused_and_ones_own_is_not(tmp_path: Pat
         check_writable(str(out), "b999999999")
 
 
-@pytest.mark.parametrize("url", ["", "ftp://host/x"])
-def test_a_form_of_output_that_there_is_not_is_refused(url: str) -> None:
+def test_no_output_is_refused() -> None:
     with pytest.raises(UsageError, match="name a folder"):
-        open_sink(url)
+        open_sink("")

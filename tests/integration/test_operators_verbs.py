@@ -186,6 +186,18 @@ def test_gc_removes_old_plans(scene: Scene, verbs: Verbs) -> None:
     assert sorted(path.name for path in plans.iterdir()) == ["b2.jsonl", "b4.jsonl.part", "mine.txt"]
 
 
+def test_gc_removes_old_lists_but_none_that_may_still_be_read(scene: Scene, verbs: Verbs) -> None:
+    lists = verbs.home / "lists"
+    lists.mkdir(parents=True)
+    for name, days in (("a" * 64, 40), ("b" * 64, 20), ("c" * 64, 0), (".list.5f.aside", 40)):
+        (lists / name).touch()
+        os.utime(lists / name, (time.time() - days * 86_400 - 60,) * 2)
+    assert verbs("gc", "--yes", "--older-than", "30").code == 0
+    assert sorted(path.name for path in lists.iterdir()) == ["b" * 64, "c" * 64]
+    assert verbs("gc", "--yes", "--older-than", "0").code == 0
+    assert [path.name for path in lists.iterdir()] == ["c" * 64]
+
+
 def test_a_removed_batch_can_be_rebuilt_and_retried(scene: Scene, verbs: Verbs) -> None:
     assert verbs("gc", "--yes").code == 0
     world = scene.world

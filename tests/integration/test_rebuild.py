@@ -14,6 +14,7 @@ import pytest
 
 from paceline.batch_file import read_batch_file
 from paceline.errors import LedgerLost, SinkError, UnknownBatch, UsageError
+from paceline.known import Scope
 from paceline.lifecycle import Verb, allows
 from paceline.manifest import ManifestWriter, read_manifest
 from paceline.model import (
@@ -545,3 +546,23 @@ def test_a_lost_batch_is_nothing_to_restore_into(real_redis: Any) -> None:
     with pytest.raises(UnknownBatch):
         world.ledger.restore(batch, PlannedSubmission(1, ()), ENDED, manifest_bytes=1)
     assert real_redis.keys() == []
+
+
+def test_what_a_rebuilt_batch_has_answered_is_known_again(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.world.provider.outcome = lambda external: Outcome.FAILED if external.endswith("4") else Outcome.SUCCEEDED
+    scene.plan()
+    scene.world.run()
+    scope = Scope(scene.spec)
+    files = [path for path in sorted((scene.folder / "source").iterdir()) if path.name != "empty"]
+    marks = [scope.file(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    marks.append(scope.content(bytes(32)))  # what the fake provider says that it was sent
+    before = scene.world.known.find(scope, marks)
+    assert before == [True] * 6 + [False] * 2 + [True] * 5
+    scene.lose()
+    assert not any(scene.world.known.find(scope, marks))
+
+    scene.rebuild()
+
+    assert scene.world.known.find(scope, marks) == before
+    assert scene.batch().left_out == {"empty": 1}

@@ -16,8 +16,8 @@ from paceline.summary import summarize
 from tests.support.lost import Scene
 from tests.support.world import World
 
-LEFT = {b"pl:accounts", b"pl:forgotten", b"pl:g:fake:7:known", b"pl:a:fake"}
-"""What may stay: accounts, their pace, one known run for each agent, and that the batch was paid for."""
+LEFT = {b"pl:accounts", b"pl:forgotten", b"pl:known", b"pl:g:fake:7:known", b"pl:a:fake"}
+"""What may stay: accounts, their pace, one run for each agent, what is known, and that the batch was paid for."""
 
 
 class Stop(Exception):
@@ -58,7 +58,8 @@ def remove(world: World, batch: str, at: int = -1) -> bool:
 
 def keys_of(redis: Any) -> set[bytes]:
     passing = (b":pace:", b":gap", b"pl:test:", b"pl:chains")
-    return {name for name in redis.keys("*") if not any(word in name for word in passing)}
+    found = {name for name in redis.keys("*") if not any(word in name for word in passing)}
+    return {b"pl:known" if name.startswith(b"pl:known:") else name for name in found}
 
 
 def test_nothing_stays_but_that_it_was_paid_for(real_redis: Any) -> None:

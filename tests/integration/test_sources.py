@@ -14,13 +14,13 @@ import pytest
 
 from paceline.chunking import chunk
 from paceline.errors import UsageError
-from paceline.manifest import ManifestWriter
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
 from producers.filters import Rules
-from producers.planning import Cut, Resume, Tally, plan_entries, resume_from
+from producers.planning import Cut, Resume, Tally, plan_entries
 from producers.sources import Source, SourceKind, resolve_source, resolve_sources
 from producers.trees import Tree
 from producers.walking import path_key, walk
+from tests.support.planned import killed_anywhere
 from tests.support.trees import ODD_NAMES, as_another_user, put, put_deep, put_raw, put_socket, remove_deep
 
 KOLENA = SizeLimits(files=300, file_bytes=250_000_000)
@@ -380,30 +380,8 @@ def test_planning_killed_anywhere_goes_on_to_the_same_manifest(root: Path, tmp_p
         put(root / f"d{number % 13}" / f"{dice.choice('aA')}{number % 29}.txt", b"x" * size)
     limits = SizeLimits(files=7, file_bytes=100, submission_bytes=150)
     source = resolve_source(str(root))
-    whole = write_manifest(tmp_path / "whole", source, limits, [])
 
-    registered = whole[1]
-    for place in range(0, len(registered), 3):
-        broken = tmp_path / f"broken-{place}"
-        broken.write_bytes(whole[0][: registered[place][0]] + b'{"path":"half a line')
-        assert write_manifest(broken, source, limits, registered[: place + 1])[0] == whole[0]
-
-
-def write_manifest(
-    path: Path, source: Source, limits: SizeLimits, registered: list[tuple[int, int]]
-) -> tuple[bytes, list[tuple[int, int]]]:
-    """Plan behind the last registered `(length, submissions)`; return the manifest and all that was registered."""
-    offset, submissions = registered[-1] if registered else (0, 0)
-    known = list(registered)
-    cut = Cut(limits, 300)
-    with ManifestWriter(str(path), "b123456789", offset) as manifest:
-        resume = resume_from(source, cut, str(path), offset, submissions)
-        for entry in plan_entries(source, cut, resume=resume):
-            manifest.write(entry)
-            if isinstance(entry, PlannedSubmission):
-                known.append((manifest.flush(), entry.index))
-        manifest.flush()
-    return path.read_bytes(), known
+    killed_anywhere(source, limits, tmp_path)
 
 
 def test_a_tally_accounts_for_every_file(root: Path) -> None:

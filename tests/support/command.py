@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 FAST = {
     "PACELINE_SETTLE_SECONDS": "2",
@@ -79,13 +79,15 @@ class Paceline:
             ) from None
         return Result(process.returncode, out, err)
 
-    def start(self, *arguments: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, extra: Mapping[str, str] | None = None, stdin: IO[bytes] | int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Start in the background, in a process group of its own."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cli.main", *arguments],  # -P: as the installed script, not from the cwd
             cwd=self.folder,
             env={**self.environment, **(extra or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
