@@ -171,12 +171,12 @@ class StoreSink:
         return self._place.key + name
 
     def _put(self, name: str, content: bytes | Path) -> None:
-        client = client_of(self._place)
+        client = client_of(self._place, to_write=True)
         with asking(self._named(name)):
             driver().put(client, self._key(name), content, chunk_size=PIECE_BYTES, max_concurrency=AT_ONCE)
 
     def _delete(self, name: str) -> None:
-        client = client_of(self._place)
+        client = client_of(self._place, to_write=True)
         with suppress(NoObject), asking(self._named(name)):
             driver().delete(client, self._key(name))
 
@@ -189,7 +189,7 @@ class StoreSink:
         return open_object(address, self._named(name))[1]
 
     def _keys(self, folder: str) -> Iterator[str]:
-        client = client_of(self._place)
+        client = client_of(self._place, to_write=True)
         pages = iter(driver().list(client, self._key(folder), chunk_size=1000))
         while True:
             with asking(self._named(folder)):
@@ -199,7 +199,7 @@ class StoreSink:
             yield from (meta["path"] for meta in page)
 
     def _writer(self, name: str) -> Any:
-        client = client_of(self._place)
+        client = client_of(self._place, to_write=True)
         with asking(self._named(name)):
             return driver().open_writer(client, self._key(name), buffer_size=PIECE_BYTES, max_concurrency=AT_ONCE)
 

@@ -2,7 +2,7 @@
 
 The driver is obstore (`pip install 'paceline[objectstore]'`), loaded at the first use. It hangs when it was used before
 a fork, so clients are made per process. Credentials come from the environment, as the driver reads it; see
-docs/object-stores.md. Every wait is bounded: a store that is silent fails a request within a minute.
+docs/object-stores.md. Every wait is bounded: a silent store fails a reading request within a minute.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Any
 from paceline.errors import UsageError
 from paceline.stores.addresses import Address, is_odd
 
-CONNECT_S, READ_S = 5, 30
+CONNECT_S, READ_S, WRITE_S = 5, 30, 300
+"""Seconds without a byte of an answer. It comes when all was sent, so who writes has to wait for his own line, too."""
+
 RETRIES, RETRY_S = 3, 15
-"""A request is repeated within this time; the last try may take `READ_S` more."""
+"""A request is repeated within this time; the last try may take as long again as it may go without an answer."""
 
 WHOLE_S = 12 * 3600
 """A file is read as slowly as it is sent, so a request as a whole is bounded by the upload's own deadline."""
@@ -79,25 +81,25 @@ def driver() -> Any:
     return obstore
 
 
-def open_store(origin: str) -> Any:
+def open_store(origin: str, *, to_write: bool = False) -> Any:
     """Return this process's client for an `Address.origin`; it may be used from many threads. Asks nothing yet.
 
     Raises `UsageError` without the driver, `StoreFailed` if the environment doesn't say what is needed.
     """
     driver()
     with asking(origin):
-        return _open(os.getpid(), origin)
+        return _open(os.getpid(), origin, WRITE_S if to_write else READ_S)
 
 
 @lru_cache(maxsize=256)
-def _open(process: int, origin: str) -> Any:
+def _open(process: int, origin: str, patience_s: int) -> Any:
     from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
     scheme, _, host = origin.partition("://")
     settings: dict[str, Any] = {
         "client_options": {
             "connect_timeout": f"{CONNECT_S}s",
-            "read_timeout": f"{READ_S}s",
+            "read_timeout": f"{patience_s}s",
             "timeout": f"{WHOLE_S}s",
             "allow_http": allows_http(scheme, os.environ),
             "user_agent": "paceline",
@@ -203,6 +205,6 @@ def failure(error: Exception, where: str) -> StoreFailed:
     return StoreFailed(f"{origin} can't be used ({kind}): {_ENDPOINTS.get(scheme, 'check the address')}")
 
 
-def client_of(address: Address) -> Any:
+def client_of(address: Address, *, to_write: bool = False) -> Any:
     """Return this process's client for an address; raises as `open_store`."""
-    return open_store(address.origin)
+    return open_store(address.origin, to_write=to_write)

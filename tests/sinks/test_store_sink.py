@@ -11,6 +11,7 @@ import pytest
 from paceline.errors import SinkError, UsageError
 from paceline.sinks.registry import check_writable, open_sink
 from paceline.sinks.store import StoreSink, find_part
+from paceline.stores.clients import StoreFailed
 from tests.contract.sink_contract import SinkContract
 from tests.support.s3 import Bucket, S3Server
 from tests.support.sink_batch import BATCH, closing, part, parts, second_attempt
@@ -150,3 +151,45 @@ def test_a_trial_leaves_nothing(bucket: Bucket) -> None:
     check_writable(f"s3://{bucket.name}/out", BATCH)
 
     assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("last", ["results.jsonl", "files.jsonl", "failures.jsonl", "summary.json", "_SUCCESS"])
+def test_a_commit_that_ends_between_two_files_leaves_none_that_count(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    sink = StoreSink(f"s3://{bucket.name}/out")
+    for one in parts():
+        sink.write(one)
+    sink.commit(closing(tmp_path / "state"))
+    sink.write(second_attempt())
+    with monkeypatch.context() as patch:
+        writer, put = StoreSink._writer, StoreSink._put
+
+        def ending(self: StoreSink, name: str) -> Any:
+            return Ending() if name == last else writer(self, name)
+
+        def putting(self: StoreSink, name: str, content: bytes | Path) -> None:
+            if name == last:
+                raise StoreFailed("gone")
+            put(self, name, content)
+
+        patch.setattr(StoreSink, "_writer", ending)
+        patch.setattr(StoreSink, "_put", putting)
+        with pytest.raises(SinkError, match="gone"):
+            sink.commit(closing(tmp_path / "state"))
+
+    assert not bucket.keys("out/_SUCCESS")
+    sink.commit(closing(tmp_path / "state"))
+    assert rows(bucket.get("out/results.jsonl"))[1] == dict(second_attempt().record)
+    assert bucket.keys("out/_SUCCESS")
+
+
+class Ending:
+    """A file whose last piece doesn't arrive."""
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+    def close(self) -> None:
+        """Fail."""
+        raise StoreFailed("gone")
