@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -72,6 +72,7 @@ class Stage:
     def __init__(self, path: str) -> None:
         self._path = path
         self._data: sqlite3.Connection | None = None
+        self._reading: list[Generator[tuple[Any, ...]]] = []
         make_private_dir(str(Path(path).parent))
         if Path(path).exists():
             self._open(path)
@@ -80,6 +81,8 @@ class Stage:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        for rows in self._reading:  # planning may stop in the middle
+            rows.close()
         if self._data is not None:
             self._data.close()
 
@@ -172,6 +175,10 @@ class Stage:
         return next(self._rows(query), None) is not None
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        self._reading.append(rows := self._read(query))
+        return rows
+
+    def _read(self, query: str) -> Generator[tuple[Any, ...]]:
         assert self._data is not None, "a stage is read when it is complete"
         with saying(self._path), closing(self._data.cursor()) as cursor:
             yield from cursor.execute(query)

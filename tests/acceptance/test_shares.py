@@ -26,7 +26,8 @@ class Scene:
     def arrived(self) -> list[str]:
         """Return the batches of the requests that the provider has had, in order."""
         entries = self.sandbox.log(request_class="add", files=False)
-        return [entry["external_id"].partition(".")[0] for entry in entries]
+        named = (entry["external_id"] for entry in entries)  # None while a request is still being read
+        return [name.partition(".")[0] for name in named if name]
 
     def submit(self, source: str, name: str, *options: str) -> str:
         """Start a batch; return its id."""

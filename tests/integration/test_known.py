@@ -226,11 +226,11 @@ def test_files_answered_one_by_one_are_no_known_group(tmp_path: Path) -> None:
     assert folder.run(skip="content") == []  # and the other way round it is a file like any other
 
 
-def test_no_group_of_a_run_that_was_halved_is_known(tmp_path: Path) -> None:
+def test_a_group_whose_run_failed_is_not_halved_and_is_sent_again_whole(tmp_path: Path) -> None:
     folder = Folder(tmp_path, {f"x/{n}": b"%d" % n for n in range(4)})
     folder.world.provider.poison = lambda names: len(names) > 2
-    assert len(folder.run(group_by="directory", isolate=20)) == 3
-    assert folder.run(group_by="directory", skip="unchanged")[0] == ("x/0", "x/1", "x/2", "x/3")
+    assert folder.run(group_by="directory", isolate=20) == [("x/0", "x/1", "x/2", "x/3")]
+    assert folder.run(group_by="directory", skip="unchanged") == [("x/0", "x/1", "x/2", "x/3")]
 
 
 def test_a_group_that_was_cut_is_known_once_all_of_it_succeeded(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_addresses_stand_alone_in_a_list(here: Path) -> None:
     for mixed in (b"s3://b/x\na\n", b"a\ns3://b/x\n"):
         with pytest.raises(UsageError, match="stdin, line 2: addresses and paths"):
             kept(mixed, here / "home")
-    with pytest.raises(UsageError, match="not supported"):
+    with pytest.raises(UsageError, match="s3://b"):
         list(ListedFiles(found.location, found.file).entries())
 
 
