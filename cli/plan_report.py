@@ -232,7 +232,8 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
     if tally.groups:
         yield "groups", f"{tally.groups:,}"
     yield "runs", _runs(tally)
-    yield "", tally.contents.words
+    if tally.submissions:
+        yield "", tally.contents.words
     others = [(name, report.requests[name]) for name in (EndpointClass.LIST, EndpointClass.GET)]
     requests = [f"{tally.submissions:,} {report.endpoint.value}"]
     requests += [f"{'about ' if number > 1 else ''}{number:,} {name.value}" for name, number in others if number]
@@ -265,7 +266,8 @@ def _runs(tally: Rehearsal) -> str:
 def _time(report: Report) -> str:
     low, high = report.span.lowest, report.span.highest
     binds = BINDS[low.binds] if low.binds is high.binds else f"{BINDS[low.binds]}, at the long end {_last(high.binds)}"
-    return f"{duration(low.seconds)} to {duration(high.seconds)}; {binds}"
+    least, most = duration(low.seconds), duration(high.seconds)
+    return f"{least} to {most}; {binds}" if least != most else f"about {most}; {binds}"
 
 
 def _run_length(report: Report) -> str:
@@ -323,4 +325,4 @@ def _remedies(report: Report, verdict: Verdict, found: Help) -> Iterator[str]:
     if found.limit is not None and found.limit > pace.rate.limit:
         yield f"a pace of {found.limit}/{pace.rate.window_s:g}s would do"
     if found.files_per_run is not None and found.files_per_run > report.target.spec.files_per_run:
-        yield f"larger runs would do: --files-per-run {found.files_per_run}"
+        yield f"larger runs would do: --files-per-run {found.files_per_run}, each answer then about so many files"
