@@ -240,7 +240,8 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
     yield "requests", " · ".join(requests)
     learned = f", {report.pace.learned} learned from refusals" if report.pace.learned is not None else ""
     ahead = f"; {counted(report.pace.ahead, 'submission')} of other batches may go first" if report.pace.ahead else ""
-    yield "pace", f"{report.pace.rate} for account {target.account.name}{learned}{ahead}"
+    assumed = ", the default: your plan's may be lower" if _by_default(report) else ""
+    yield "pace", f"{report.pace.rate} for account {target.account.name}{assumed}{learned}{ahead}"
     if tally.submissions:
         yield "time", _time(report)
         yield "", _run_length(report)
@@ -252,6 +253,11 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
             for text in _remedies(report, verdict, _helps(report, verdict)):
                 yield "", text
     yield ("plan", report.plan) if report.plan else ("manifest", target.manifest)
+
+
+def _by_default(report: Report) -> bool:
+    """Tell whether the pace is the one that an account has if nobody sets it, which no plan need allow."""
+    return report.target.account.kind.rates.get(report.endpoint) == report.pace.rate
 
 
 def _runs(tally: Rehearsal) -> str:
