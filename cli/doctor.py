@@ -12,7 +12,7 @@ import click
 from cli import checks
 from cli.checks import Check, failed
 from cli.exits import Exit
-from cli.output import print_json
+from cli.output import counted, print_json
 from cli.reading import reading
 from cli.target import parse_agent
 from config.logs import printable
@@ -71,7 +71,7 @@ def _settings(settings: Settings) -> Check:
     file = Path(named or FILE).expanduser()
     variables = [name for name in os.environ if name.startswith("PACELINE_") and os.environ[name]]
     where = str(file) if file.exists() else "no paceline.toml, which is fine"
-    return Check("settings", True, f"{where}; {len(variables)} PACELINE_ variables, all known")
+    return Check("settings", True, f"{where}; {counted(len(variables), 'PACELINE_ variable')}, all known")
 
 
 def _with_ledger(settings: Settings, wanted: tuple[str, str] | None) -> Iterator[Check]:

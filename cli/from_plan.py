@@ -129,8 +129,8 @@ def say_plan(target: Target, batch: BatchView | None) -> None:
         some = "" if looked == facts.files else f"of the first {looked:,} files, "
         have = "has" if wrong == 1 else "have"
         click.echo(
-            f"WARNING: {some}{counted(wrong, 'submission')} {have} a file that changed or vanished since; what can't be"
-            " sent as planned ends as failed, unsent and unpaid. Plan anew to have it too.",
+            f"WARNING: {some}{counted(wrong, 'submission')} {have} a file that changed or vanished since; what can't"
+            " be sent as planned ends as failed, unsent and unpaid; another --to with --skip-unchanged sends it later.",
             err=True,
         )
 

@@ -232,14 +232,16 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
     if tally.groups:
         yield "groups", f"{tally.groups:,}"
     yield "runs", _runs(tally)
-    yield "", tally.contents.words
+    if tally.submissions:
+        yield "", tally.contents.words
     others = [(name, report.requests[name]) for name in (EndpointClass.LIST, EndpointClass.GET)]
     requests = [f"{tally.submissions:,} {report.endpoint.value}"]
     requests += [f"{'about ' if number > 1 else ''}{number:,} {name.value}" for name, number in others if number]
     yield "requests", " · ".join(requests)
     learned = f", {report.pace.learned} learned from refusals" if report.pace.learned is not None else ""
     ahead = f"; {counted(report.pace.ahead, 'submission')} of other batches may go first" if report.pace.ahead else ""
-    yield "pace", f"{report.pace.rate} for account {target.account.name}{learned}{ahead}"
+    assumed = ", the default: your plan's may be lower" if _by_default(report) else ""
+    yield "pace", f"{report.pace.rate} for account {target.account.name}{assumed}{learned}{ahead}"
     if tally.submissions:
         yield "time", _time(report)
         yield "", _run_length(report)
@@ -251,6 +253,11 @@ def _fields(report: Report) -> Iterator[tuple[str, str]]:
             for text in _remedies(report, verdict, _helps(report, verdict)):
                 yield "", text
     yield ("plan", report.plan) if report.plan else ("manifest", target.manifest)
+
+
+def _by_default(report: Report) -> bool:
+    """Tell whether the pace is the one that an account has if nobody sets it, which no plan need allow."""
+    return report.target.account.kind.rates.get(report.endpoint) == report.pace.rate
 
 
 def _runs(tally: Rehearsal) -> str:
@@ -265,7 +272,8 @@ def _runs(tally: Rehearsal) -> str:
 def _time(report: Report) -> str:
     low, high = report.span.lowest, report.span.highest
     binds = BINDS[low.binds] if low.binds is high.binds else f"{BINDS[low.binds]}, at the long end {_last(high.binds)}"
-    return f"{duration(low.seconds)} to {duration(high.seconds)}; {binds}"
+    least, most = duration(low.seconds), duration(high.seconds)
+    return f"{least} to {most}; {binds}" if least != most else f"about {most}; {binds}"
 
 
 def _run_length(report: Report) -> str:
@@ -323,4 +331,4 @@ def _remedies(report: Report, verdict: Verdict, found: Help) -> Iterator[str]:
     if found.limit is not None and found.limit > pace.rate.limit:
         yield f"a pace of {found.limit}/{pace.rate.window_s:g}s would do"
     if found.files_per_run is not None and found.files_per_run > report.target.spec.files_per_run:
-        yield f"larger runs would do: --files-per-run {found.files_per_run}"
+        yield f"larger runs would do: --files-per-run {found.files_per_run}, each answer then about so many files"

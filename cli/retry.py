@@ -22,6 +22,9 @@ from paceline.model import Follow, Outcome, State, Submission
 from paceline.replies import Moved
 from paceline.views import BatchView
 
+_CHANGED = ("file_changed", "file_missing")
+"""Reasons that another attempt comes to as well, unless somebody puts the files back."""
+
 
 @click.command("retry")
 @click.argument("batch")
@@ -55,6 +58,13 @@ def command(batch: str, reason: str | None, yes: bool) -> int:
                 sent += 1
                 follows += [moved.follow] if moved.follow else []
         click.echo(f"Sending {counted(sent, 'submission')} again: paceline status {found.id}", err=True)
+        changed = sum(item.reason in _CHANGED for item in items)
+        if changed:
+            click.echo(
+                f"{counted(changed, 'submission')} had a file that changed or vanished: that can only be sent with the"
+                " files as planned. To send them as they are now, run with another --to and --skip-unchanged.",
+                err=True,
+            )
         stopped = services.views.batch(found.id).paused
         if stopped is not None:
             click.echo(

@@ -265,8 +265,9 @@ def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
     if files["skipped"]:
         tables = [place for place in batch.to if kind_of(place) in _FILE_TABLES and table_for(place) is FILES]
         where = "files.jsonl" if folders(batch.to) else next(iter(tables), batch.manifest)
-        known = left_out_text(batch.left_out) if known_files(batch.left_out) else counted(files["skipped"], "file")
-        lines.append(("left out", f"{known}, each with its reason in {where}"))
+        known = left_out_text(batch.left_out) if batch.left_out else counted(files["skipped"], "file")
+        reason = "with its reason" if files["skipped"] == 1 else "each with its reason"
+        lines.append(("left out", f"{known}, {reason} in {where}"))
     click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
     print_fields(lines)
 

@@ -151,5 +151,5 @@ def parse_agent(settings: Settings, text: str) -> tuple[Account, str]:
     account = settings.account(word)
     if not re.fullmatch(account.kind.agent_id, agent, re.ASCII):
         example = f"{word}:{account.kind.agent_example}"
-        raise UsageError(f"--agent {text!r}: no id of an agent of {account.provider}; they look like {example}")
+        raise UsageError(f"--agent {text!r}: not an agent's id at {account.provider}; write it like {example}")
     return account, agent

@@ -1,7 +1,7 @@
 """The tabular shape of results: four tables that CSV, Parquet, SQLite and PostgreSQL share.
 
     runs        a row per submission
-    answers     a row per run and prompt: value, status, confidence, credits
+    answers     a row per run and prompt: what it is about, value, status, confidence, credits
     files       a row per file of the manifest, skipped ones too
     citations   a row per place that an answer cites
 
@@ -97,6 +97,7 @@ ANSWERS = Table(
     (
         Column("batch"),
         Column("submission"),
+        Column("about", about="what it is about: the group, else the path of the run's only file; else empty"),
         Column("prompt", about="for Kindo: `text`, `json` and `result`"),
         Column("position", Kind.INTEGER, "of the prompt in its run, from 1"),
         Column("run_id"),
@@ -168,6 +169,12 @@ def rows_of(part: Part) -> dict[str, list[Row]]:
     }
 
 
+def about(record: Mapping[str, Any]) -> str | None:
+    """Return what a run's answers are about: the group of its files, else its only file; None where it has several."""
+    files = record["files"]
+    return _text(record.get("group") or (files[0] if len(files) == 1 else None))
+
+
 def skipped_row(batch: str, row: ManifestRow) -> Row:
     """Return the row of `files` for a file that is in no submission."""
     return _file(batch, skipped_record(row))
@@ -219,19 +226,21 @@ def _answers(record: Mapping[str, Any]) -> Iterator[tuple[Row, list[Row]]]:
     (Kindo's text) is the answer itself, and one that is null is none.
     """
     ids = (record["batch"], record["submission"])
+    subject = about(record)
     by = (record.get("usage") or {}).get("by") or {}
     for position, (prompt, entry) in enumerate(record["data"].items(), 1):
         name = _text(prompt) or ""
         if not isinstance(entry, Mapping) or not {"status", "value"} & set(entry):
             if _plain(entry) is not None:
                 said = (record["raw_status"], _plain(entry), _json(entry), None, None, None, None)
-                yield (*ids, name, position, record["run_id"], *said), []
+                yield (*ids, subject, name, position, record["run_id"], *said), []
             continue
         value = entry.get("value")
         metadata = entry.get("metadata")
         metadata = metadata if isinstance(metadata, Mapping) else {}
         answer = (
             *ids,
+            subject,
             name,
             position,
             record["run_id"],

@@ -100,6 +100,8 @@ def parse_grouping(text: str | None, *, cut: bool, pack: bool, listed: bool = Fa
             re.compile(by.removeprefix(REGEX))
         except re.error as error:
             raise UsageError(f"--group-by {text!r}: no regular expression ({error})") from error
+        if by == REGEX:
+            raise UsageError(f"--group-by {text!r}: no pattern after the colon; write regex:PATTERN")
     elif by not in (DIRECTORY, LIST) and not (by.startswith(COLUMN) and by != COLUMN):
         raise UsageError(f"--group-by {text!r}: write directory, column:NAME or regex:PATTERN")
     elif by == LIST and not listed:

@@ -14,7 +14,7 @@ from typing import Any
 from paceline.halving import REASON
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.single import FileSink
-from paceline.tables import ANSWERS, FILES, Kind, Row, Table, rows_of, skipped_row, table_for
+from paceline.tables import ANSWERS, FILES, Kind, Row, Table, about, rows_of, skipped_row, table_for
 
 _FORMULA = re.compile(r"'*(?:[\t\r\n]|[\s\x00-\x20\u200b\ufeff]*[=+\-@＝＋－＠])")
 """What begins a formula, or a command (OWASP, CSV Injection): also behind spaces, which spreadsheets trim."""
@@ -55,6 +55,7 @@ def unanswered(part: Part) -> Row:
     said = {
         "batch": record["batch"],
         "submission": record["submission"],
+        "about": about(record),
         "prompt": "",
         "run_id": record["run_id"],
         "status": record["outcome"],

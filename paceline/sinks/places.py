@@ -52,6 +52,14 @@ _SCHEMES = {
 SECRET_ENV = "PACELINE_WEBHOOK_SECRET"  # noqa: S105  # its name
 """The variable that holds the secret which deliveries to webhooks are signed with."""
 
+_MEANT = {
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "for SQLite write sqlite:///{name}"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".tsv"), "for a spreadsheet write {stem}.csv"),
+    **dict.fromkeys((".json", ".ndjson"), "for lines of JSON write {stem}.jsonl"),
+    ".gz": "nothing is packed here; leave .gz out",
+}
+"""Endings that nobody gives to a folder, and what is meant."""
+
 _PASSWORDS = ("password", "sslpassword")
 _FILES = frozenset(_SUFFIXES.values())
 
@@ -77,6 +85,8 @@ def canonical(text: str) -> str:
         raise UsageError(f"output {text!r}: results aren't written to the terminal; name {FORMS}")
     kind = kind_of(text)
     if "://" not in text:
+        if kind is PlaceKind.FOLDER:
+            _no_slip(text)
         return _absolute(text)
     scheme, _, rest = text.partition("://")
     scheme = "postgresql" if kind is PlaceKind.POSTGRES else scheme.lower()
@@ -138,6 +148,23 @@ def _sqlite(text: str, rest: str) -> str:
     if not rest.startswith("/") or rest in ("/", "//"):
         raise UsageError(f"output {text!r}: write sqlite:///x.db, or sqlite:////srv/x.db for an absolute path")
     return f"sqlite:///{quote(_absolute(unquote(rest[1:])), safe='/')}"
+
+
+def _no_slip(text: str) -> None:
+    """Refuse a folder that isn't there, and whose name says that something else is meant: a batch would be paid first.
+
+    Raises `UsageError`.
+    """
+    if Path(_absolute(text)).is_dir():
+        return
+    scheme, colon, _ = text.partition(":")
+    if colon and scheme.lower() in _SCHEMES:
+        raise UsageError(f"output {text!r}: begins like an address, but is none; name {FORMS}")
+    path = Path(text)
+    meant = _MEANT.get(path.suffix.lower())
+    if meant:
+        said = meant.format(name=text, stem=path.with_suffix(""))
+        raise UsageError(f"output {text!r}: taken as it is, this would be a folder; {said}")
 
 
 def _absolute(text: str) -> str:

@@ -33,7 +33,7 @@ def test_a_batch_whose_outputs_are_files_is_run_exported_verified_shown_and_remo
             assert done.code == 1, done.stderr  # one run failed
             for name in ("out.jsonl", "x.csv", "x.files.csv"):
                 assert f"results      {tmp_path / name}\n" in done.stdout
-            assert f"left out     1 file, each with its reason in {tmp_path / 'x.files.csv'}\n" in done.stdout
+            assert f"left out     1 empty, with its reason in {tmp_path / 'x.files.csv'}\n" in done.stdout
             records = read_lines(tmp_path / "out.jsonl")
             assert [len(record["files"]) for record in records] == [4, 4, 3]
             answers = read_csv(tmp_path / "x.csv", ANSWERS)

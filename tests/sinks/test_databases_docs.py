@@ -84,7 +84,7 @@ def test_every_query_of_the_page_prints_what_stands_there(tmp_path: Path, postgr
     found = whole(tmp_path, postgres)
 
     assert found == page
-    assert [language for language, _, _ in BLOCK.findall(page)].count("sql") == 8
+    assert [language for language, _, _ in BLOCK.findall(page)].count("sql") == 9
     assert not BATCH.search(found)  # it would be another one next time
 
 

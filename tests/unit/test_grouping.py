@@ -57,7 +57,7 @@ def test_what_makes_a_group(by: str, entry: Entry, key: str | None) -> None:
     assert Grouping(by).group_of(entry) == key
 
 
-@pytest.mark.parametrize("text", ["folder", "column:", "regex:(", "list", ""])
+@pytest.mark.parametrize("text", ["folder", "column:", "regex:(", "regex:", "list", ""])
 def test_another_rule_is_refused_with_those_that_exist(text: str) -> None:
     with pytest.raises(UsageError, match=r"--group-by"):
         parse_grouping(text, cut=False, pack=False)

@@ -24,8 +24,8 @@ KINDS = {
     "results": PlaceKind.FOLDER,
     "results/": PlaceKind.FOLDER,
     "./a.b/c": PlaceKind.FOLDER,
-    "x.json": PlaceKind.FOLDER,
-    "x.csv.gz": PlaceKind.FOLDER,
+    "results.2026": PlaceKind.FOLDER,
+    "at 12:30": PlaceKind.FOLDER,
     ".csv": PlaceKind.FOLDER,
     "x.jsonl": PlaceKind.JSONL,
     "X.JSONL": PlaceKind.JSONL,
@@ -88,6 +88,13 @@ def test_what_is_canonical_stays(text: str) -> None:
         ("sqlite://x.db", "sqlite:///x.db"),
         ("sqlite:///", "sqlite:///x.db"),
         ("sqlite://", "sqlite:///x.db"),
+        ("sqlite:x.db", "begins like an address, but is none; name a folder"),
+        ("s3:/b/p", "begins like an address, but is none"),
+        ("a/x.db", "write sqlite:///a/x.db"),
+        ("/srv/x.sqlite3", "write sqlite:////srv/x.sqlite3"),
+        ("a/x.XLSX", "write a/x.csv"),
+        ("x.json", "write x.jsonl"),
+        ("x.csv.gz", "leave .gz out"),
         ("s3://", "no bucket"),
         ("s3:///p", "no bucket"),
         ("https://", "no host"),
@@ -102,6 +109,12 @@ def test_what_cannot_be_one_is_refused_with_the_remedy(text: str, word: str) -> 
     with pytest.raises(UsageError, match=word.replace("?", r"\?")) as caught:
         canonical(text)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_folder_that_is_there_may_have_any_name(tmp_path: Path) -> None:
+    for name in ("x.db", "s3:", "x.json"):
+        (tmp_path / name).mkdir()
+        assert canonical(str(tmp_path / name)) == str(tmp_path / name)
 
 
 def test_a_home_that_nobody_has_is_a_name_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

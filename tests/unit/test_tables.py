@@ -47,6 +47,15 @@ def test_an_answer_has_its_value_as_text_and_as_json() -> None:
     ]
 
 
+def test_an_answer_names_its_group_or_its_only_file() -> None:
+    data = {"P": {"status": "success", "value": 1}, "text": "plain"}
+    assert [row["about"] for row in rows(data)] == ["a", "a"]
+    assert [row["about"] for row in rows(data, group="claim-7")] == ["claim-7", "claim-7"]
+    assert [row["about"] for row in rows(data, files=["a", "b"])] == [None, None]
+    assert [row["about"] for row in rows(data, files=["a", "b"], group="claim-7")] == ["claim-7", "claim-7"]
+    assert [row["about"] for row in rows(data, files=["\udcff"])] == ["\\udcff"] * 2
+
+
 def test_an_answer_has_what_the_provider_says_of_it() -> None:
     (row,) = rows(
         {
