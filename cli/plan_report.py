@@ -41,7 +41,7 @@ WHY = {
     SkipReason.ESCAPES_SOURCE: "a link that leads out of the source",
     SkipReason.MISSING: "in the list, but not there",
     SkipReason.NO_GROUP: "no group by --group-by",
-    SkipReason.GROUP_TOO_LARGE: "its group is more than a run may hold",
+    SkipReason.GROUP_TOO_LARGE: "its group is more than a run may hold; --cut-groups cuts it",
     SkipReason.GROUP_INCOMPLETE: "another file of its group can't be sent",
     SkipReason.UNCHANGED: "succeeded before, unchanged since",
     SkipReason.SAME_CONTENT: "the same bytes succeeded before",
@@ -313,7 +313,7 @@ def _whole(credits: float) -> str:
 
 def _deadline(verdict: Verdict) -> str:
     if verdict.feasible:
-        return f"yes, with {duration(verdict.spare_s)} to spare at the long end"
+        return f"yes, done by {local(verdict.latest)} at the long end, with {duration(verdict.spare_s)} to spare"
     if verdict.feasible is None:
         late = duration(-verdict.spare_s)
         return f"perhaps; it may get {late} too late, and then {BINDS[verdict.binds]}"
