@@ -1,0 +1,29 @@
+"""What a list or a cut says belongs together is known together, and never paid for a second time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.incremental import Folder
+
+LIST = "path,group\nsource/a,G\nsource/b,G\nsource/c,\nsource/d,\n"
+FILES = {"a": b"first", "b": b"second", "c": b"third", "d": b"fourth"}
+
+
+@pytest.mark.parametrize("how", ["unchanged", "content"])
+@pytest.mark.parametrize("groups", ["", "cut", "pack", "cut pack"])
+def test_a_file_that_stands_alone_in_a_list_with_groups_is_known(tmp_path: Path, how: str, groups: str) -> None:
+    folder = Folder(tmp_path, FILES)
+    assert sum(map(len, folder.run_list(LIST, how, groups))) == 4
+
+    assert folder.run_list(LIST, how, groups) == []
+    assert folder.left_out() == {"unchanged": 4}
+
+
+def test_what_was_answered_among_others_was_not_answered_alone(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, FILES)
+    assert folder.run_list("path\nsource/c\nsource/d\n") == [("source/c", "source/d")]
+
+    assert folder.run_list(LIST) == [("source/a", "source/b"), ("source/c",), ("source/d",)]
