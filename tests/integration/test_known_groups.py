@@ -27,3 +27,17 @@ def test_what_was_answered_among_others_was_not_answered_alone(tmp_path: Path) -
     assert folder.run_list("path\nsource/c\nsource/d\n") == [("source/c", "source/d")]
 
     assert folder.run_list(LIST) == [("source/a", "source/b"), ("source/c",), ("source/d",)]
+
+
+def test_a_group_that_was_cut_is_known_beside_groups_that_share_runs(tmp_path: Path) -> None:
+    sizes = {"a": 13, "b": 1, "c": 7, "d": 3, "e": 9, "f": 2, "g": 12}
+    files = {f"{group}/{n:02d}": b"x" for group, number in sizes.items() for n in range(number)}
+    folder = Folder(tmp_path, files)
+    options = {"per_run": 5, "group_by": "directory", "groups": "cut pack", "skip": "unchanged"}
+
+    sent = folder.run(**options)
+
+    assert sum(map(len, sent)) == len(files)
+    assert ("b/00", "d/00", "d/01", "d/02") in sent  # whole groups share runs as before
+    assert folder.run(**options) == []
+    assert folder.left_out() == {"unchanged": len(files)}
