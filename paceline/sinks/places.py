@@ -144,7 +144,10 @@ def _absolute(text: str) -> str:
     path = Path(text)
     with suppress(RuntimeError):  # `~name` where nobody has that name is a file's name like any other
         path = path.expanduser()
-    return str(path.absolute())
+    whole = Path("/")
+    for part in path.absolute().parts[1:]:  # a symlink stays: it may be led elsewhere, but where a `..` leads out of it
+        whole = whole.resolve().parent if part == ".." else whole / part
+    return str(whole)
 
 
 def _without_password(text: str) -> str:
