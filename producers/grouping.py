@@ -183,4 +183,5 @@ def _columns(entry: SourceFile | SkippedFile) -> dict[str, object]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
-    return str(value)
+    text = str(value)
+    return text if text.strip() else ""

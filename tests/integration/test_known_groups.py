@@ -41,3 +41,11 @@ def test_a_group_that_was_cut_is_known_beside_groups_that_share_runs(tmp_path: P
     assert ("b/00", "d/00", "d/01", "d/02") in sent  # whole groups share runs as before
     assert folder.run(**options) == []
     assert folder.left_out() == {"unchanged": len(files)}
+
+
+def test_files_whose_group_is_blank_share_no_run(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, FILES)
+
+    assert folder.run_list("path,group\nsource/a,G\nsource/b, \nsource/c,\nsource/d, \n") == [
+        (f"source/{name}",) for name in "abcd"
+    ]
