@@ -125,7 +125,7 @@ def private_paths(to: str) -> list[str]:
     path, parts = local_path(to), parts_folder(to)
     if path is None:
         return []
-    beside = [f"{path}-wal", f"{path}-shm"] if kind_of(to) is PlaceKind.SQLITE else []
+    beside = [f"{path}-wal", f"{path}-shm", f"{path}-journal"] if kind_of(to) is PlaceKind.SQLITE else []
     return [path, *([parts] if parts else []), *beside]
 
 

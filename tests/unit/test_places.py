@@ -132,7 +132,7 @@ def test_parts_stand_in_a_folder_or_beside_a_file() -> None:
 def test_everything_that_is_written_here_is_private() -> None:
     assert private_paths("/a/out") == ["/a/out", "/a/out/parts"]
     assert private_paths("/a/x.csv") == ["/a/x.csv", "/a/x.csv.parts"]
-    assert private_paths("sqlite:////a/x.db") == ["/a/x.db", "/a/x.db-wal", "/a/x.db-shm"]
+    assert private_paths("sqlite:////a/x.db") == ["/a/x.db", "/a/x.db-wal", "/a/x.db-shm", "/a/x.db-journal"]
     assert private_paths("s3://b/p") == []
 
 
