@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,12 @@ from paceline.errors import (
     ProviderError,
     Throttled,
 )
-from paceline.model import EndpointClass
+from paceline.model import BatchSpec, EndpointClass, PlannedSubmission, SkippedFile
 from paceline.providers.base import AgentInfo
 
 if TYPE_CHECKING:
     from config.accounts import Account
+    from producers.saved import Saved
 
 TRIES = 3
 PAUSE_S = 1.0
@@ -86,13 +87,33 @@ def say_what_shares_runs(target: Target, exclude: Collection[str]) -> None:
     from paceline.chunking import chunk
     from producers.contents import Contents
 
-    entries = target.source.listing.entries(exclude=exclude)
-    if target.grouping is not None:
-        target.grouping.check(entries)
-        return
-    first = chunk(islice(entries, target.spec.files_per_run + 1), target.limits, target.spec.files_per_run)
+    first: Iterable[PlannedSubmission | SkippedFile]
+    if target.source.saved is not None:
+        begin = list(islice(_planned(target.source.saved), 2))
+        if _is_grouped(target.spec, begin):
+            return
+        first = begin
+    else:
+        entries = target.source.listing.entries(exclude=exclude)
+        if target.grouping is not None:
+            target.grouping.check(entries)
+            return
+        first = chunk(islice(entries, target.spec.files_per_run + 1), target.limits, target.spec.files_per_run)
     if warning := Contents(target.way).add_all(first).warning:
         click.echo(f"{warning}. `paceline plan` says what each run will contain.", err=True)
+
+
+def _planned(saved: Saved) -> Iterator[PlannedSubmission]:
+    from producers.planning import Resume
+
+    return (entry for entry in saved.planned(Resume()) if isinstance(entry, PlannedSubmission))
+
+
+def _is_grouped(spec: BatchSpec, first: Iterable[PlannedSubmission]) -> bool:
+    """Tell whether somebody said what belongs together in a saved plan: an option, or a list with groups."""
+    return not {"group_by", "groups"}.isdisjoint(spec.options) or any(
+        file.group for entry in first for file in entry.files
+    )
 
 
 def settle(target: Target, agent: AgentInfo) -> dict[str, str]:

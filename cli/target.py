@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,12 +136,18 @@ def excluded(target: Target, services: Services) -> tuple[str, ...]:
     """
     from paceline.removing import all_forgotten
 
-    root, views = Path(target.source.location), services.views
+    root, views = target.source.location, services.views
     batches = [views.find_batch(batch_id) for batch_id in views.batch_ids()]
     places = {place for batch in batches if batch is not None for place in batch.to}
     places |= {place for gone in all_forgotten(services.redis) for place in gone.to}
     outputs = {path for place in places for path in written_places(place)}
-    return (*target.exclude, *sorted(path for path in outputs if root in Path(path).parents))
+    return (*target.exclude, *sorted(path for path in outputs if _lies_in(path, root)))
+
+
+def _lies_in(place: str, root: str) -> bool:
+    """Tell whether an output lies beneath a source, whatever symlinks or `..` it was named by."""
+    path = place if "://" in place else os.path.realpath(place)
+    return Path(root) in Path(path).parents
 
 
 def parse_agent(settings: Settings, text: str) -> tuple[Account, str]:

@@ -35,6 +35,10 @@ def remember(
         missing: Sequence[bytes | None] = [None] * len(files)
         sent = list(zip(files, digests or missing, strict=True))
         notes.files([one for one in sent if not one[0].group])
+        if _by_itself(batch, files):
+            for one in sent:
+                if not one[0].group:
+                    notes.group([one])
         if not cuts:
             for name in dict.fromkeys(file.group for file in files if file.group):
                 notes.group([one for one in sent if one[0].group == name])
@@ -68,6 +72,15 @@ def _remember_cut(
 
 def _may_cut(batch: BatchView) -> bool:
     return "cut" in batch.options.get("groups", "").split()
+
+
+def _by_itself(batch: BatchView, files: Sequence[PlannedFile]) -> bool:
+    """Tell whether a file without a group counts as a group of its own: that is how lists with groups look for it.
+
+    Which lists have groups nobody keeps on record, so it is noted of every list.
+    """
+    listed = "source:list" in batch.options and "group_by" not in batch.options
+    return listed and (len(files) == 1 or "pack" in batch.options.get("groups", "").split())
 
 
 def _answered(item: Submission) -> bool:

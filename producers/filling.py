@@ -51,6 +51,13 @@ class Remembering:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a group that was cut: a submission of its own, right behind the part before it."""
+
+    files: Item
+
+
+@dataclass(frozen=True, slots=True)
 class _Bin:
     """A submission that is decided on: its items, and its files with their names."""
 
@@ -59,7 +66,7 @@ class _Bin:
 
 
 def fill(
-    items: Iterable[Item | SkippedFile],
+    items: Iterable[Item | Part | SkippedFile],
     limits: SizeLimits,
     files_per_run: int,
     first_index: int = 1,
@@ -68,7 +75,7 @@ def fill(
     """Fill submissions with items, numbered from `first_index`. Every file comes out exactly once.
 
     As `paceline.chunking.chunk` does, but for the order: at most `AHEAD` submissions are held in memory, and of a
-    window the one that is filled least is filled on.
+    window the one that is filled least is filled on. A `Part` is given out as it comes.
     """
     filling = _Filling(limits, files_per_run, Remembering(scale) if scale is not None else None)
     index = first_index
@@ -96,12 +103,15 @@ class _Filling:
         if limits.submission_bytes is not None:
             self._room = limits.submission_bytes - (scale.empty_bytes if scale else 0)
 
-    def bins(self, items: Iterable[Item | SkippedFile]) -> Iterator[_Bin | SkippedFile]:
+    def bins(self, items: Iterable[Item | Part | SkippedFile]) -> Iterator[_Bin | SkippedFile]:
         """Give the submissions, and what can't be in any."""
         draft, kept, window = open_draft(self._limits, self._per_run, self._scale), list[Item](), list[_Bin]()
         for item in items:
             if isinstance(item, SkippedFile):
                 yield item
+                continue
+            if isinstance(item, Part):
+                yield from self._made([[item.files]]) or leave_out(item.files, SkipReason.GROUP_TOO_LARGE)
                 continue
             if reason := draft.refusal(item[0]) if len(item) == 1 else None:
                 yield from leave_out(item, reason)

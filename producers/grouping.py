@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from paceline.chunking import Scale, open_draft
 from paceline.errors import UsageError
 from paceline.model import PlannedSubmission, SizeLimits, SkippedFile, SkipReason, SourceFile
-from producers.filling import Item, Remembering, fill, leave_out
+from producers.filling import Item, Part, Remembering, fill, leave_out
 
 if TYPE_CHECKING:
     from producers.staging import Group
@@ -133,11 +133,13 @@ def cut_groups(
     for item in items:
         if isinstance(item, SkippedFile):
             yield item
-        elif draft.take_all(item):
+            continue
+        files = item.files if isinstance(item, Part) else item
+        if draft.take_all(files):
             yield draft.cut(index)
             index += 1
         else:  # fitted a moment ago: a file of it has changed since
-            yield from leave_out(item, SkipReason.GROUP_TOO_LARGE)
+            yield from leave_out(files, SkipReason.GROUP_TOO_LARGE)
 
 
 class _Cutter:
@@ -149,7 +151,7 @@ class _Cutter:
         self._per_run = files_per_run
         self._scale = scale
 
-    def items(self, group: Group | SkippedFile) -> Iterator[Item | SkippedFile]:
+    def items(self, group: Group | SkippedFile) -> Iterator[Item | Part | SkippedFile]:
         """Give what of a group goes into one submission, or is left out."""
         if isinstance(group, SkippedFile):
             yield group
@@ -169,10 +171,11 @@ class _Cutter:
         else:
             yield from leave_out(group.files, SkipReason.GROUP_TOO_LARGE)
 
-    def _parts(self, files: tuple[SourceFile, ...]) -> Iterator[Item | SkippedFile]:
+    def _parts(self, files: tuple[SourceFile, ...]) -> Iterator[Part | SkippedFile]:
+        """Cut a group. Its parts share no run: only what stands together is known again as a group."""
         by_path = {file.path: file for file in files}
         for part in fill(((file,) for file in files), self._limits, self._per_run, scale=self._scale):
-            yield part if isinstance(part, SkippedFile) else tuple(by_path[file.path] for file in part.files)
+            yield part if isinstance(part, SkippedFile) else Part(tuple(by_path[file.path] for file in part.files))
 
 
 def _columns(entry: SourceFile | SkippedFile) -> dict[str, object]:
@@ -182,4 +185,5 @@ def _columns(entry: SourceFile | SkippedFile) -> dict[str, object]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
-    return str(value)
+    text = str(value)
+    return text if text.strip() else ""

@@ -251,10 +251,11 @@ def _row(name: Named, common: _Common, what: str, base: str) -> tuple[bytes, int
         common.add(path)
     if common.addresses and common.paths:
         raise UsageError(f"{what}, line {name.line}: addresses and paths don't go together; make a list of each")
-    common.groups = common.groups or bool(name.group)
+    group = name.group if name.group.strip() else ""  # a blank cell looks like an empty one
+    common.groups = common.groups or bool(group)
     said = None
-    if name.group or name.priority or name.metadata:
-        said = json.dumps([name.group, name.priority, dict(name.metadata)])
+    if group or name.priority or name.metadata:
+        said = json.dumps([group, name.priority, dict(name.metadata)])
     return path.encode("utf-8", "surrogateescape"), name.line, said
 
 

@@ -197,6 +197,7 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
     folders_known: dict[str, str] = {}
     found = [_place(text, folders_known) for text in texts]
     out = [os.path.realpath(place) for place in apart]
+    _refuse_within(texts, found, out)
     folders = {one.path for one in found if isinstance(one, _Place) and one.is_folder}
     places = [one.path for one in found if isinstance(one, _Place) and not _lies_in(one.path, out)]
     parts = outermost(places)
@@ -228,6 +229,15 @@ def _several(texts: Sequence[str], rules: Rules, apart: Collection[str]) -> Sour
     options = ((name, digest), *rules.options())
     nothing = no_files(f"the {len(texts):,} sources beneath {location!r}", rules)
     return Source(location, SourceKind.SEVERAL, listing, options, nothing=nothing)
+
+
+def _refuse_within(texts: Sequence[str], found: Sequence[_Place | _Glob], out: Sequence[str]) -> None:
+    """Refuse sources that lie in an output: they would be left out with it. Raises `UsageError`."""
+    for text, one in zip(texts, found, strict=True):
+        path = one.path if isinstance(one, _Place) else one.folder
+        if _lies_in(path, out) and (isinstance(one, _Glob) or path not in out):
+            place = next(place for place in out if _lies_in(path, [place]))
+            raise UsageError(f"source {text!r} lies in the output {place!r}: name another --to")
 
 
 def _table(text: str, rules: Rules, home: Path) -> Source:

@@ -135,7 +135,7 @@ def private_paths(to: str) -> list[str]:
     path, parts = local_path(to), parts_folder(to)
     if path is None:
         return []
-    beside = [f"{path}-wal", f"{path}-shm"] if kind_of(to) is PlaceKind.SQLITE else []
+    beside = [f"{path}-wal", f"{path}-shm", f"{path}-journal"] if kind_of(to) is PlaceKind.SQLITE else []
     return [path, *([parts] if parts else []), *beside]
 
 
@@ -171,7 +171,10 @@ def _absolute(text: str) -> str:
     path = Path(text)
     with suppress(RuntimeError):  # `~name` where nobody has that name is a file's name like any other
         path = path.expanduser()
-    return str(path.absolute())
+    whole = Path("/")
+    for part in path.absolute().parts[1:]:  # a symlink stays: it may be led elsewhere, but where a `..` leads out of it
+        whole = whole.resolve().parent if part == ".." else whole / part
+    return str(whole)
 
 
 def _without_password(text: str) -> str:

@@ -15,6 +15,7 @@ from cli.from_plan import age, check_batch, check_fits, say_plan, target_of
 from cli.gc import command as gc_command
 from cli.planning import INPUT_ROOM_BYTES
 from cli.planning import command as plan_command
+from cli.preflight import say_what_shares_runs
 from cli.target import Target, make_target
 from config.schema import Settings
 from config.settings import load_settings
@@ -129,6 +130,34 @@ def test_a_plan_stands_alone(folder: Path) -> None:
 
     with pytest.raises(UsageError, match="alone"):
         target_of(settings_with(folder), Asked(("x.plan", "files"), None, ()))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "warns"),
+    [
+        ("files", (), True),
+        ("files", ("--group-by", "directory"), False),
+        ("files", ("--group-by", "regex:.", "--pack-groups"), False),
+        ("files", ("--files-per-run", "1"), False),
+        ("groups.csv", (), False),
+        ("alone.csv", ("--pack-groups",), False),
+        ("plain.csv", (), True),
+    ],
+)
+def test_files_that_share_runs_are_warned_of_only_where_nobody_said_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], source: str, options: tuple[str, ...], warns: bool
+) -> None:
+    put(folder / "files" / "deep" / "c")
+    put(folder / "groups.csv", b"path,group\nfiles/a,G\nfiles/b,G\n")
+    put(folder / "alone.csv", b"path,group\nfiles/a,\nfiles/deep/c,\nfiles/b,G\n")
+    put(folder / "plain.csv", b"path\nfiles/a\nfiles/deep/c\n")
+    arguments = [source, "--agent", "kolena:1", "--to", "out", "--save", "x.plan", *options]
+    assert plan_command.main(arguments, standalone_mode=False) == 0
+    capsys.readouterr()
+
+    say_what_shares_runs(target(folder), ())
+
+    assert ("ALL files of a run" in capsys.readouterr().err) is warns
 
 
 def test_a_plan_whose_source_is_gone_is_refused(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,12 @@ def test_outputs_named_by_a_star_are_no_sources(here: Path) -> None:
     assert resolved("a.pdf", "docs", "docs-old", "results", "x.csv", apart=apart) == before
     with pytest.raises(UsageError, match="lie in the output"):
         resolved("results", "x.csv", apart=apart)
+
+
+@pytest.mark.parametrize("named", ["docs/2024", "docs/2024/y.txt", "docs/*.pdf", "docs/2024/**/*.pdf"])
+def test_a_source_that_lies_in_the_output_is_refused_and_not_left_out(here: Path, named: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"{named!r} lies in the output")):
+        resolved(named, "a.pdf", apart=(str(here / "docs"),))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from fakeredis import FakeRedis
 
 from cli.run import refuse_lost_ledger
 from cli.target import excluded
@@ -19,6 +20,7 @@ from paceline.errors import UsageError
 from paceline.model import Outcome, submission_id
 from paceline.rebuilding import rebuild
 from paceline.removing import find_forgotten
+from paceline.sinks.places import written_places
 from tests.support.fake_provider import lost_answer
 from tests.support.lost import Scene
 from tests.support.verbs import Verbs
@@ -228,6 +230,21 @@ def test_a_removed_batchs_output_is_part_of_no_other_file_set(scene: Scene, verb
     assert str(scene.out) in before
     assert verbs("gc", "--yes").code == 0
     assert excluded(target, services) == before
+
+
+@pytest.mark.parametrize("to", ["{}/link/out", "{}/deep/../files/x.csv", "sqlite:///{}/link/r.db"])
+def test_an_output_is_part_of_no_file_set_whatever_it_was_named_by(to: str, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link").symlink_to("files")
+    place = to.format(tmp_path)
+    views = SimpleNamespace(batch_ids=lambda: ["b1"], find_batch=lambda _batch: SimpleNamespace(to=(place,)))
+    services = cast("Services", SimpleNamespace(views=views, redis=FakeRedis()))
+    source = SimpleNamespace(location=str(tmp_path / "files"))
+
+    found = excluded(cast("Target", SimpleNamespace(source=source, exclude=())), services)
+
+    assert found == tuple(sorted(written_places(place)))
 
 
 # -- retry, pause, list, status, show --------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from paceline.roots import open_root
 from paceline.runner import Runner
 from paceline.views import BatchView
 from producers.enqueue import enqueue, open_batch
+from producers.filters import Rules
 from producers.grouping import parse_grouping
 from producers.known import Sieve
-from producers.sources import resolve_source
+from producers.sources import resolve_source, resolve_sources
 from producers.staging import Group
 from tests.support.trees import put
 from tests.support.world import World
@@ -103,6 +104,26 @@ class Folder:
         self.batch = self.open(self.spec(**options))
         before = len(self.sent)
         self.plan(self.batch)
+        self.world.run()
+        return sorted(self.sent[before:])
+
+    def run_list(self, text: str, how: str = "unchanged", groups: str = "") -> list[tuple[str, ...]]:
+        """Carry a batch over a CSV list to its end, leaving out what is known; return what was sent."""
+        table = put(self.folder / "list.csv", text.encode())
+        source = resolve_sources([str(table)], Rules(), self.folder / "home")
+        options = {**dict(source.options), "skip": how} | ({"groups": groups} if groups else {})
+        self.batch = self.open(replace(self.spec(), source=source.location, options=options))
+        before = len(self.sent)
+        enqueue(
+            self.world.ledger,
+            self.world.views,
+            self.batch,
+            source,
+            LIMITS,
+            lambda follows: self.world.send(list(follows)),
+            grouping=parse_grouping(None, cut="cut" in groups, pack="pack" in groups, listed=source.groups),
+            known=self.sieve(self.batch.spec),
+        )
         self.world.run()
         return sorted(self.sent[before:])
 

@@ -94,6 +94,12 @@ def test_a_lists_groups_hold_and_a_blank_one_stands_alone() -> None:
     assert [one.files[0].group for one in submissions(found)] == ["g", "", ""]
 
 
+def test_a_column_of_blanks_is_blank() -> None:
+    found = plan([file("1", metadata=(("case", "A"),)), file("2", metadata=(("case", "  "),))], "column:case")
+
+    assert (runs(found), reasons(found)) == ([["1"]], {"2": "no_group"})
+
+
 def test_the_urgent_come_first_and_bring_their_group() -> None:
     found = plan([file("1", group="g"), file("2", priority=-1), file("3"), file("4", group="g", priority=5)], "list")
 

@@ -60,12 +60,19 @@ def test_its_form_tells_what_a_destination_is(text: str, kind: PlaceKind) -> Non
         ("https://h/hook/?a=1#part", "https://h/hook/?a=1"),
         ("out/", "/here/out"),
         ("./out", "/here/out"),
+        ("../here/../out", "/out"),
+        ("link/out", "/here/link/out"),
+        ("link/../out", "/elsewhere/out"),
+        ("sqlite:///../r.db", "sqlite:////r.db"),
+        ("/../srv/out", "/srv/out"),
         ("/srv/out", "/srv/out"),
         ("~/x.csv", "/home/anna/x.csv"),
     ],
 )
 def test_it_is_written_in_one_way(text: str, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere" / "deep")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("HOME", "/home/anna")
 
@@ -138,7 +145,7 @@ def test_parts_stand_in_a_folder_or_beside_a_file() -> None:
 def test_everything_that_is_written_here_is_private() -> None:
     assert private_paths("/a/out") == ["/a/out", "/a/out/parts"]
     assert private_paths("/a/x.csv") == ["/a/x.csv", "/a/x.csv.parts"]
-    assert private_paths("sqlite:////a/x.db") == ["/a/x.db", "/a/x.db-wal", "/a/x.db-shm"]
+    assert private_paths("sqlite:////a/x.db") == ["/a/x.db", "/a/x.db-wal", "/a/x.db-shm", "/a/x.db-journal"]
     assert private_paths("s3://b/p") == []
 
 
