@@ -104,6 +104,14 @@ def folders(to: Iterable[str]) -> list[str]:
     return [place for place in to if kind_of(place) is PlaceKind.FOLDER]
 
 
+def written_in_turn(to: Iterable[str]) -> list[str]:
+    """Return destinations in the order to write them: webhooks last.
+
+    Where one fails, those before it are written again with it, and only receivers notice that.
+    """
+    return sorted(to, key=lambda place: kind_of(place) is PlaceKind.WEBHOOK)
+
+
 def local_path(to: str) -> str | None:
     """Return the folder or file that a destination is on this machine, None for one that is elsewhere."""
     kind = kind_of(to)

@@ -8,6 +8,7 @@ from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
 from paceline.model import EndpointClass, Follow
 from paceline.remembering import remember_last
 from paceline.sinks.base import Closing
+from paceline.sinks.places import written_in_turn
 from paceline.steps.context import Context
 from paceline.steps.reconciling import audit
 from paceline.summary import summarize
@@ -38,7 +39,7 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
         still_open=lambda: not context.views.batch(batch_id).closed,
     )
     try:
-        for destination in batch.to:
+        for destination in written_in_turn(batch.to):
             context.sink(destination).commit(closing)
     except SinkBusy:
         return [], RETRY_S

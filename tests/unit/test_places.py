@@ -18,6 +18,7 @@ from paceline.sinks.places import (
     parts_folder,
     private_paths,
     sqlite_path,
+    written_in_turn,
 )
 
 KINDS = {
@@ -142,3 +143,13 @@ def test_any_text_has_one_spelling_or_is_refused(text: str) -> None:
     assert canonical(place) == place
     assert kind_of(place) is kind_of(text)
     assert all(path.startswith("/") for path in private_paths(place))
+
+
+def test_webhooks_come_last_and_all_else_stays_in_order() -> None:
+    assert written_in_turn(["https://a/1", "/out", "http://b/2", "sqlite:////x.db", "/x.csv"]) == [
+        "/out",
+        "sqlite:////x.db",
+        "/x.csv",
+        "https://a/1",
+        "http://b/2",
+    ]
