@@ -47,6 +47,8 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
         context.log.error("batch.commit_failed", extra={"batch": batch.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return [], RETRY_S
+    if batch.trouble:
+        context.ledger.trouble(batch.id, "")
     remember_last(context.known, context.views, batch)
     context.ledger.close_batch(batch.id)
     context.log.info("batch.complete", extra={"batch": batch.id, "submissions": batch.total})

@@ -54,6 +54,8 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return []
+    if batch.trouble:
+        context.ledger.trouble(batch.id, "")
     remember(context.known, context.views, batch, item, files, digests)
     if item.reason == halving.REASON:
         context.log.warning("submission.split", extra={"submission": item.id, "files": item.files})

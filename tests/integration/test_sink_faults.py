@@ -85,6 +85,7 @@ def test_a_full_disk_stops_exports_only_and_says_so_until_there_is_room(tmp_path
 
     world.run()
     assert world.states(batch.id) == {"exported": 6}
+    assert not world.views.batch(batch.id).trouble
     assert len(world.provider.arrivals) == 6
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 6
     assert (tmp_path / "out" / "_SUCCESS").exists()
