@@ -84,6 +84,9 @@ def test_what_is_canonical_stays(text: str) -> None:
         ("", "--to is empty"),
         ("-", "terminal"),
         ("ftp://host/x", "unknown kind"),
+        ("https://[host/x", "no address"),
+        ("postgresql://[::1/db", "no address"),
+        ("s3://b/a\tb", "control characters"),
         ("://x", "unknown kind"),
         ("s3x://b", "x.parquet"),
         ("sqlite://x.db", "sqlite:///x.db"),
@@ -153,3 +156,9 @@ def test_webhooks_come_last_and_all_else_stays_in_order() -> None:
         "https://a/1",
         "http://b/2",
     ]
+
+
+def test_a_password_in_an_unknown_address_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="mysql://me:…@h/db") as caught:
+        canonical("mysql://me:pa55@h/db?password=pa55")
+    assert "pa55" not in str(caught.value)
