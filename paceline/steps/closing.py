@@ -40,7 +40,8 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
     )
     try:
         for destination in written_in_turn(batch.to):
-            context.sink(destination).commit(closing)
+            with context.turns.at(destination):
+                context.sink(destination).commit(closing)
     except SinkBusy:
         return [], RETRY_S
     except PacelineError as error:

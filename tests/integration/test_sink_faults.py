@@ -14,7 +14,7 @@ from typing import Any
 from paceline.batch_view import BatchView
 from paceline.errors import SinkError
 from paceline.model import Step
-from paceline.sinks.base import Part
+from paceline.sinks.base import Closing, Part
 from paceline.sinks.registry import open_sink
 from producers.enqueue import open_batch
 from tests.contract.test_directory_sink import PARTS, closing, content, disk_with_room_for
@@ -98,6 +98,7 @@ class Places:
         self.written: list[tuple[str, str]] = []
         self.broken: set[str] = set()
         self.meanwhile: Callable[[str], None] = lambda _submission: None
+        self.commits = 0
 
     def open(self, place: str) -> Any:
         """Return the sink of a destination."""
@@ -109,7 +110,12 @@ class Places:
                 raise SinkError(f"{place} is away")
             self.written.append((place, part.submission))
 
+        def commit(closing: Closing) -> None:
+            self.commits += 1
+            raise SinkError(f"{place} is away, and {closing.batch} waits")
+
         sink.on_write = write
+        sink.commit = commit  # type: ignore[method-assign]
         return sink
 
 
@@ -158,6 +164,24 @@ def test_one_export_at_a_time_waits_for_a_destination_that_is_away(tmp_path: Pat
 
     assert tried == [one]
     assert world.states(batch.id) == {"finished": 3}
+
+
+def test_a_commit_leaves_a_destination_that_is_away_to_whoever_tries_it(tmp_path: Path) -> None:
+    world, places = World(), Places()
+    places.broken = {"/out"}
+    batch = finished(world, tmp_path, places, ("/out",))
+    places.broken.clear()
+    world.run(300)
+    assert world.states(batch.id) == {"exported": 3}
+    before = places.commits
+    assert before
+
+    with world.runner.context.turns.at("/out"):
+        world.run(60)
+    assert places.commits == before
+
+    world.run(60)
+    assert places.commits > before
 
 
 READ_ONLY = """
