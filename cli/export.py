@@ -23,6 +23,7 @@ from paceline.model import EndpointClass, RunView
 from paceline.providers.base import Provider
 from paceline.reexporting import Origin, Reexported, reexport
 from paceline.roots import is_address
+from paceline.sinks.clashes import clash
 from paceline.sinks.places import PlaceKind, canonical, kind_of, local_path
 from paceline.sinks.registry import check_writable, open_sink
 from paceline.views import BatchView
@@ -87,6 +88,8 @@ def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[s
         if holder not in (None, batch.id):
             raise UsageError(f"--to {word!r} is the output of batch {holder}: name another place")
         found += [place] if place not in found else []
+    if met := clash(found, (place for other in (batch, *others) for place in other.to)):
+        raise UsageError(f"--to {met[0]!r} would write the same files as the output {met[1]!r}: name another place")
     return found
 
 

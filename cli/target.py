@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cli.asked import Asked, choices_of, inputs_of, set_options
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
+from paceline.sinks.clashes import clash
 from paceline.sinks.places import canonical, folders, local_path, written_places
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     for place in outputs:
         if source.location.rstrip("/") in (place, local_path(place)):
             raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
+    if met := clash(outputs):
+        raise UsageError(f"--to {met[0]!r} and --to {met[1]!r} would write the same files: name another place")
     spec = BatchSpec(
         source=source.location,
         account=account.name,

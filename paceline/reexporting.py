@@ -107,9 +107,10 @@ def find_record(
 ) -> Mapping[str, Any] | None:
     """Return the record of one submission from an output's part or the results backend, None where neither has it."""
     for kept in _parts(batch):
-        part = kept.find(item.id)
-        if part is not None and _is_of(part, batch, item, files):
-            return part.record
+        with suppress(SinkError):  # a store that is away: another place may have it
+            part = kept.find(item.id)
+            if part is not None and _is_of(part, batch, item, files):
+                return part.record
     return kept_of(results, item)
 
 
@@ -130,6 +131,7 @@ class _Records:
         self._ask = ask
         self._found = found
         self._parts = _parts(batch)
+        self._away: SinkError | None = None
         self._committed = [Committed(one, batch.id) for one in folders(batch.to) if is_committed(one, batch.id)]
 
     def parts(self, names: Sequence[str]) -> Iterator[Part]:
@@ -144,14 +146,25 @@ class _Records:
             if part is not None and _is_of(part, self._batch, item, files):
                 self._found.origins[Origin.OUTPUT] += 1
                 return part
+        if self._away is not None:
+            raise self._away  # what may be there isn't lost, and nothing is made up for it
         origin, data, item = self._data(item)
         self._found.origins[origin] += 1
         return build_part(self._batch, item, files, self._views.digests(item.id), data)
 
     def _candidates(self, item: Submission) -> Iterator[Part | None]:
-        """Give what each output has of a submission, parts first: they are read only until one will do."""
-        for kept in self._parts:
-            yield kept.find(item.id)
+        """Give what each output has of a submission, parts first: they are read only until one will do.
+
+        A store that doesn't answer is asked once: each question would take it half a minute.
+        """
+        for kept in list(self._parts):
+            try:
+                found = kept.find(item.id)
+            except SinkError as error:
+                self._parts.remove(kept)
+                self._away = error
+            else:
+                yield found
         for one in self._committed:
             yield one.part(index_of(item.id))
 

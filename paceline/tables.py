@@ -183,15 +183,15 @@ def skipped_row(batch: str, row: ManifestRow) -> Row:
 def _run(record: Mapping[str, Any]) -> Row:
     error = record.get("error") or {}
     usage = record.get("usage") or {}
-    return (
+    values = (
         record["batch"],
         record["submission"],
         record["outcome"],
         record["reason"],
         error.get("category"),
         error.get("phase"),
-        _text(error.get("message")),
-        error.get("http_status"),
+        error.get("message"),
+        _integer(error.get("http_status")),
         record["provider"],
         record["account"],
         record["agent"],
@@ -200,13 +200,14 @@ def _run(record: Mapping[str, Any]) -> Row:
         record["external_id"],
         record["attempts"],
         len(record["files"]),
-        _text(record.get("group")),
+        record.get("group"),
         record["planned_at"],
         record["submitted_at"],
         record["finished_at"],
         _number(usage.get("credits")),
-        _text(record["raw_status"]),
+        record["raw_status"],
     )
+    return tuple(_text(value) if isinstance(value, str) else value for value in values)
 
 
 def _file(batch: str, file: Mapping[str, Any]) -> Row:
@@ -227,13 +228,14 @@ def _answers(record: Mapping[str, Any]) -> Iterator[tuple[Row, list[Row]]]:
     """
     ids = (record["batch"], record["submission"])
     subject = about(record)
+    run_id = _text(record["run_id"])
     by = (record.get("usage") or {}).get("by") or {}
     for position, (prompt, entry) in enumerate(record["data"].items(), 1):
         name = _text(prompt) or ""
         if not isinstance(entry, Mapping) or not {"status", "value"} & set(entry):
             if _plain(entry) is not None:
-                said = (record["raw_status"], _plain(entry), _json(entry), None, None, None, None)
-                yield (*ids, subject, name, position, record["run_id"], *said), []
+                said = (_text(record["raw_status"]), _plain(entry), _json(entry), None, None, None, None)
+                yield (*ids, subject, name, position, run_id, *said), []
             continue
         value = entry.get("value")
         metadata = entry.get("metadata")
@@ -243,7 +245,7 @@ def _answers(record: Mapping[str, Any]) -> Iterator[tuple[Row, list[Row]]]:
             subject,
             name,
             position,
-            record["run_id"],
+            run_id,
             _plain(entry.get("status")),
             _plain(value),
             None if _plain(value) is None else _json(value),

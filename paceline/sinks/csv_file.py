@@ -14,7 +14,7 @@ from typing import Any
 from paceline.halving import REASON
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.single import FileSink
-from paceline.tables import ANSWERS, FILES, Kind, Row, Table, about, rows_of, skipped_row, table_for
+from paceline.tables import ANSWERS, FILES, RUNS, Kind, Row, Table, about, rows_of, skipped_row, table_for
 
 _FORMULA = re.compile(r"'*(?:[\t\r\n]|[\s\x00-\x20\u200b\ufeff]*[=+\-@＝＋－＠])")
 """What begins a formula, or a command (OWASP, CSV Injection): also behind spaces, which spreadsheets trim."""
@@ -50,16 +50,15 @@ def _rows(table: Table, batch: str, entry: Any) -> Iterator[Row]:
 
 def unanswered(part: Part) -> Row:
     """Return the row of a run without answers, with an empty prompt: a failure that people would miss otherwise."""
-    record = part.record
-    error = record.get("error") or {}
+    run = dict(zip(RUNS.names, rows_of(part)[RUNS.name][0], strict=True))
     said = {
-        "batch": record["batch"],
-        "submission": record["submission"],
-        "about": about(record),
+        "batch": run["batch"],
+        "submission": run["submission"],
+        "about": about(part.record),
         "prompt": "",
-        "run_id": record["run_id"],
-        "status": record["outcome"],
-        "error": error.get("message") or record["reason"],
+        "run_id": run["run_id"],
+        "status": run["outcome"],
+        "error": run["error_message"] or run["reason"],
     }
     return tuple(said.get(name) for name in ANSWERS.names)
 

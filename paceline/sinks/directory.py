@@ -15,12 +15,13 @@ from. They take as much room as `results.jsonl` and `files.jsonl` together; with
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from paceline import jsonl
+from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.durable import (
     Aside,
     alone_in,
@@ -33,6 +34,7 @@ from paceline.durable import (
     writing,
 )
 from paceline.errors import SinkError, UsageError
+from paceline.manifest import read_manifest
 from paceline.model import batch_of
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.merging import FAILURES, FILES, RESULTS, merge
@@ -40,6 +42,8 @@ from paceline.sinks.parts import encode_part, open_part
 
 SUCCESS = "_SUCCESS"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
+REPLACED = (RESULTS, FILES, FAILURES, SUMMARY)
+"""What a commit puts in place besides the manifest, whose owner can be told."""
 
 
 class DirectorySink:
@@ -64,11 +68,19 @@ class DirectorySink:
             try_writing(folder)
         except SinkError as error:
             raise UsageError(f"output {folder!r}: {error}") from error
+        if batch is None:
+            return
         other = self._holder()
-        if batch is not None and other not in (None, batch):
+        if other not in (None, batch):
             raise UsageError(
                 f"output {folder!r} holds the results of batch {other}: choose another --to, or move them away"
             )
+        described = find_batch_file(str(self.path / BATCH_FILE))
+        if other is None and (described is None or described.spec.batch_id() != batch):
+            # Nothing says that these are ours, and a commit would replace them.
+            names = [*REPLACED, *([] if described else [BATCH_FILE]), *([] if self._has_manifest() else [MANIFEST])]
+            if there := [name for name in names if os.path.lexists(self.path / name)]:
+                raise UsageError(foreign(folder, there))
 
     def take_manifest(self, batch: str, manifest: str) -> None:
         """Do nothing: the commit reads the manifest from the disk that all of this batch's machines share."""
@@ -84,6 +96,14 @@ class DirectorySink:
                 return next((batch_of(Path(entry).stem) for entry in entries if entry.name.endswith(".json")), None)
         except FileNotFoundError:
             return None
+
+    def _has_manifest(self) -> bool:
+        """Tell whether what has the manifest's name begins as one."""
+        try:
+            next(read_manifest(str(self.path / MANIFEST)), None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return True
 
     def commit(self, closing: Closing) -> None:
         """Make the final files from manifest and parts, and put them in place together.
@@ -125,6 +145,15 @@ class DirectorySink:
     def part_path(self, submission: str) -> str:
         """Name a submission's part."""
         return str(self.parts / f"{submission}.json")
+
+
+def foreign(place: str, names: Sequence[str]) -> str:
+    """Say that files stand in the way which aren't known to be any batch's."""
+    one = len(names) == 1
+    return (
+        f"output {place!r} has {', '.join(names)}, which {'is' if one else 'are'} no batch's and would be replaced:"
+        f" choose another --to, or move {'it' if one else 'them'} away"
+    )
 
 
 def _open_manifest(path: str) -> BinaryIO:

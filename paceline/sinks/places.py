@@ -12,6 +12,7 @@ Nothing here touches a destination or needs a driver.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
@@ -69,7 +70,7 @@ def kind_of(to: str) -> PlaceKind:
     scheme, sign, _ = to.partition("://")
     if sign:
         if scheme.lower() not in _SCHEMES:
-            raise UsageError(f"output {to!r}: unknown kind of address; name {FORMS}")
+            raise UsageError(f"output {_without_password(to)!r}: unknown kind of address; name {FORMS}")
         return _SCHEMES[scheme.lower()]
     return _SUFFIXES.get(Path(to).suffix.lower(), PlaceKind.FOLDER)
 
@@ -92,7 +93,12 @@ def canonical(text: str) -> str:
     scheme = "postgresql" if kind is PlaceKind.POSTGRES else scheme.lower()
     if kind is PlaceKind.SQLITE:
         return _sqlite(text, rest)
-    parts = urlsplit(f"{scheme}://{rest}")
+    if any(ord(letter) < ord(" ") for letter in text):  # `urlsplit` would drop some of them
+        raise UsageError(f"output {_without_password(text)!r}: an address can't hold control characters")
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+    except ValueError as error:
+        raise UsageError(f"output {_without_password(text)!r}: no address; check the brackets") from error
     if parts.password is not None or any(name in _PASSWORDS for name, _ in parse_qsl(parts.query)):
         remedy = "export PGPASSWORD or use ~/.pgpass" if kind is PlaceKind.POSTGRES else "leave it out"
         raise UsageError(f"output {_without_password(text)!r}: a password there would be seen by everyone; {remedy}")
@@ -112,6 +118,14 @@ def sqlite_path(to: str) -> str:
 def folders(to: Iterable[str]) -> list[str]:
     """Return those destinations that are folders of files."""
     return [place for place in to if kind_of(place) is PlaceKind.FOLDER]
+
+
+def written_in_turn(to: Iterable[str]) -> list[str]:
+    """Return destinations in the order to write them: webhooks last.
+
+    Where one fails, those before it are written again with it, and only receivers notice that.
+    """
+    return sorted(to, key=lambda place: kind_of(place) is PlaceKind.WEBHOOK)
 
 
 def local_path(to: str) -> str | None:
@@ -178,7 +192,8 @@ def _absolute(text: str) -> str:
 
 
 def _without_password(text: str) -> str:
-    parts = urlsplit(text)
-    user, _, host = parts.netloc.rpartition("@")
+    scheme, _, rest = text.partition("://")
+    netloc, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    user, _, host = netloc.rpartition("@")
     name = user.partition(":")[0]
-    return f"{parts.scheme}://{name + ':…@' if name else ''}{host}{parts.path}"
+    return f"{scheme}://{name + ':…@' if name else ''}{host}{slash}{path}"

@@ -34,12 +34,12 @@ from paceline.errors import SinkError, UsageError
 from paceline.manifest import parse_row
 from paceline.model import batch_of, submission_id
 from paceline.sinks.base import Closing, Part
-from paceline.sinks.directory import MANIFEST, SUCCESS, SUMMARY
+from paceline.sinks.directory import MANIFEST, REPLACED, SUCCESS, SUMMARY, foreign
 from paceline.sinks.merging import FAILURES, FILES, RESULTS, merge
 from paceline.sinks.parts import OpenPart, begin_part, encode_part, missing_part, parse_part
 from paceline.stores.addresses import Address, parse_address
 from paceline.stores.clients import NoObject, StoreFailed, asking, client_of, driver
-from paceline.stores.objects import open_object
+from paceline.stores.objects import look, open_object
 
 PIECE_BYTES = 8 << 20
 """Of a large object; S3 takes 10,000 of them, so a final file may have 80 GB."""
@@ -73,6 +73,7 @@ class StoreSink:
                 self._put(_TRIAL, b"may this be written?")
                 self._delete(_TRIAL)
             holder = self.holder()
+            there = self._foreign(batch) if batch is not None and holder is None else []
         except NoObject as error:
             raise UsageError(f"output {self.url!r}: no such bucket: {self._place.origin}; make it") from error
         except (StoreFailed, SinkError) as error:
@@ -81,6 +82,15 @@ class StoreSink:
             raise UsageError(
                 f"output {self.url!r} holds the results of batch {holder}: choose another --to, or move them away"
             )
+        if there:
+            raise UsageError(foreign(self.url, there))
+
+    def _foreign(self, batch: str) -> list[str]:
+        """Name the objects that a commit would replace, and that nothing shows to be this batch's."""
+        with suppress(NoObject, ValueError):
+            if jsonl.decode(self._get(BATCH_FILE)).get("batch") == batch:
+                return []
+        return [name for name in (*REPLACED, MANIFEST, BATCH_FILE) if self._has(name)]
 
     def take_manifest(self, batch: str, manifest: str) -> None:
         """Put the manifest, and `batch.json` from beside it, where a commit on any machine finds them."""
@@ -179,6 +189,12 @@ class StoreSink:
         client = client_of(self._place, to_write=True)
         with suppress(NoObject), asking(self._named(name)):
             driver().delete(client, self._key(name))
+
+    def _has(self, name: str) -> bool:
+        with suppress(NoObject):
+            look(Address(self._place.scheme, self._place.host, self._key(name)), self._named(name))
+            return True
+        return False
 
     def _get(self, name: str) -> bytes:
         with self._open(name) as stream:

@@ -4,7 +4,7 @@
     {"type":"batch.complete","timestamp":…,"data":{…}}                                  the summary, after the last one
 
 Any 2xx means that the receiver has it for good. Anything else leaves the submission finished, and it is delivered again
-a few seconds later, under the same `webhook-id`: by that a receiver tells what it has already. The id changes with what
+half a minute later, under the same `webhook-id`: by that a receiver tells what it has already. The id changes with what
 makes a new record of a submission: another attempt (`retry`), and another end of the same one (`collect`). It does not
 depend on the content, for a delivery that is repeated late may have lost its answers. It has no full stop, as the
 signature is made over `id.timestamp.body`.

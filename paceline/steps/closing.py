@@ -8,6 +8,7 @@ from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
 from paceline.model import EndpointClass, Follow
 from paceline.remembering import remember_last
 from paceline.sinks.base import Closing
+from paceline.sinks.places import written_in_turn
 from paceline.steps.context import Context
 from paceline.steps.reconciling import audit
 from paceline.summary import summarize
@@ -38,14 +39,17 @@ def close(context: Context, batch_id: str) -> tuple[list[Follow], float | None]:
         still_open=lambda: not context.views.batch(batch_id).closed,
     )
     try:
-        for destination in batch.to:
-            context.sink(destination).commit(closing)
+        for destination in written_in_turn(batch.to):
+            with context.turns.at(destination):
+                context.sink(destination).commit(closing)
     except SinkBusy:
         return [], RETRY_S
     except PacelineError as error:
         context.log.error("batch.commit_failed", extra={"batch": batch.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return [], RETRY_S
+    if batch.trouble:
+        context.ledger.trouble(batch.id, "")
     remember_last(context.known, context.views, batch)
     context.ledger.close_batch(batch.id)
     context.log.info("batch.complete", extra={"batch": batch.id, "submissions": batch.total})

@@ -19,6 +19,7 @@ from paceline.providers.base import Provider
 from paceline.results import Results
 from paceline.roots import Root
 from paceline.sinks.base import Sink
+from paceline.sinks.turns import Turns
 from paceline.spool import Spool
 from paceline.views import Views
 
@@ -88,6 +89,7 @@ class Context:
     source: Callable[[str], Root]
     sink: Callable[[str], Sink]
     spool: Spool
+    turns: Turns = field(default_factory=Turns)
     waits: Waits = field(default_factory=Waits)
     worker: str = "worker"
     elapsed: Callable[[], float] = boottime

@@ -8,12 +8,13 @@ from typing import Any
 
 from paceline import halving
 from paceline.batch_view import CANCELLED, BatchView
-from paceline.errors import PacelineError, ProviderError, Unavailable
+from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
 from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
 from paceline.records import build_part, credits_by
 from paceline.remembering import remember
 from paceline.replies import Lost, Moved
 from paceline.results import kept_of
+from paceline.sinks.places import written_in_turn
 from paceline.steps.context import Context
 
 
@@ -40,15 +41,21 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         files = context.views.files(item.id)
         digests = context.views.digests(item.id)
         part = build_part(batch, item, files, digests, data)
-        for destination in batch.to:
-            context.sink(destination).write(part)
+        for destination in written_in_turn(batch.to):
+            with context.turns.at(destination):
+                context.sink(destination).write(part)
     except ProviderError as error:
         context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
+        return []
+    except SinkBusy as error:
+        context.log.info("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
         return []
     except PacelineError as error:
         context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
         context.ledger.trouble(batch.id, str(error))
         return []
+    if batch.trouble:
+        context.ledger.trouble(batch.id, "")
     remember(context.known, context.views, batch, item, files, digests)
     if item.reason == halving.REASON:
         context.log.warning("submission.split", extra={"submission": item.id, "files": item.files})

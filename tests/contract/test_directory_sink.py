@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -395,6 +396,28 @@ def test_an_output_of_another_batch_is_refused_and_ones_own_is_not(tmp_path: Pat
     check_writable(str(out), BATCH)
     with pytest.raises(UsageError, match="another --to"):
         check_writable(str(out), "b999999999")
+
+
+@pytest.mark.parametrize("name", ["results.jsonl", "files.jsonl", "failures.jsonl", "summary.json", "batch.json"])
+def test_somebody_elses_file_that_a_commit_would_replace_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes").write_text("mine")
+    check_writable(str(tmp_path), BATCH)
+    (tmp_path / name).write_text('{"mine":1}\n')
+
+    check_writable(str(tmp_path))
+    with pytest.raises(UsageError, match=rf"has {name}, which is no batch's and would be replaced"):
+        check_writable(str(tmp_path), BATCH)
+    assert (tmp_path / name).read_text() == '{"mine":1}\n'
+
+
+def test_a_list_called_as_the_manifest_is_refused_and_a_manifest_is_not(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"path":"a.pdf"}\n')
+    with pytest.raises(UsageError, match=r"manifest\.jsonl, which is no batch's"):
+        check_writable(str(tmp_path), BATCH)
+
+    shutil.copy(closing(tmp_path).manifest, tmp_path / "manifest.jsonl")
+
+    check_writable(str(tmp_path), BATCH)
 
 
 def test_no_output_is_refused() -> None:

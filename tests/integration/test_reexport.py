@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from paceline.errors import Refused, SinkError, Unavailable
 from paceline.model import Outcome, RunView, submission_id
 from paceline.records import read_record
-from paceline.reexporting import Origin, Reexported, reexport
+from paceline.reexporting import Origin, Reexported, find_record, reexport
+from paceline.sinks.base import Part
 from paceline.sinks.directory import DirectorySink
+from paceline.sinks.part_files import PartFiles
 from tests.support.fake_provider import fail_with
 from tests.support.lost import Scene
 
@@ -119,6 +122,41 @@ def test_without_outputs_backend_and_provider_give_the_same_results(scene: Scene
     assert found.origins == {Origin.RESULTS if kept else Origin.PROVIDER: 6}
     assert len(asked) == (0 if kept else 6)
     assert {name: text for name, text in content(scene.folder / "more").items() if name != "batch.json"} == wanted
+
+
+class Away:
+    """The parts in a store that doesn't answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def find(self, submission: str) -> Part | None:
+        self.asked += 1
+        raise SinkError(f"s3://b can't be reached for {submission}")
+
+    def names(self, batch: str) -> Iterator[str]:
+        raise SinkError(f"s3://b can't be reached for {batch}")
+
+
+def test_a_store_that_is_away_is_done_without_where_another_output_has_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = Away(), PartFiles(str(scene.outs[1] / "parts"))
+    monkeypatch.setattr("paceline.reexporting.kept_parts", lambda place: store if place == str(scene.out) else folder)
+    one = submission_id(scene.id, 2)
+    views = scene.world.views
+    item = views.find_submission(one)
+    assert item is not None
+
+    assert again(scene).origins == {Origin.OUTPUT: 6}
+    assert store.asked == 1
+    scene.world.results.records.clear()
+    assert find_record(scene.batch(), item, views.files(one), scene.world.results) is not None
+    for place in scene.outs:
+        (place / "_SUCCESS").unlink()
+        (place / "parts" / f"{one}.json").unlink()
+    with pytest.raises(SinkError, match="can't be reached"):
+        again(scene, "third")
 
 
 def test_what_nobody_has_any_more_is_named(scene: Scene) -> None:

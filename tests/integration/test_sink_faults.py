@@ -9,13 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from paceline.batch_view import BatchView
 from paceline.errors import SinkError
+from paceline.model import Step
+from paceline.sinks.base import Closing, Part
 from paceline.sinks.registry import open_sink
+from producers.enqueue import open_batch
 from tests.contract.test_directory_sink import PARTS, closing, content, disk_with_room_for
 from tests.integration.test_enqueue import opened, plan
 from tests.support.trees import as_another_user, put
-from tests.support.world import World
+from tests.support.world import MemorySink, World
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,9 +85,103 @@ def test_a_full_disk_stops_exports_only_and_says_so_until_there_is_room(tmp_path
 
     world.run()
     assert world.states(batch.id) == {"exported": 6}
+    assert not world.views.batch(batch.id).trouble
     assert len(world.provider.arrivals) == 6
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 6
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+class Places:
+    """Destinations that note what is written to them; those in `broken` fail."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, str]] = []
+        self.broken: set[str] = set()
+        self.meanwhile: Callable[[str], None] = lambda _submission: None
+        self.commits = 0
+
+    def open(self, place: str) -> Any:
+        """Return the sink of a destination."""
+        sink = MemorySink()
+
+        def write(part: Part) -> None:
+            self.meanwhile(part.submission)
+            if place in self.broken:
+                raise SinkError(f"{place} is away")
+            self.written.append((place, part.submission))
+
+        def commit(closing: Closing) -> None:
+            self.commits += 1
+            raise SinkError(f"{place} is away, and {closing.batch} waits")
+
+        sink.on_write = write
+        sink.commit = commit  # type: ignore[method-assign]
+        return sink
+
+
+def finished(world: World, folder: Path, places: Places, to: tuple[str, ...]) -> BatchView:
+    """Run three files to their end, one a run, while a destination is away."""
+    for number in range(3):
+        put(folder / "source" / f"{number}.txt", b"hello")
+    world.runner.context = replace(world.context, sink=places.open)
+    first = opened(world, folder / "source", folder / "out" / "manifest.jsonl")
+    batch, _ = open_batch(world.ledger, world.views, replace(first.spec, to=to, name="two"), first.manifest)
+    plan(world, batch, folder / "source")
+    world.run(120)
+    assert world.states(batch.id) == {"finished": 3}
+    return batch
+
+
+def test_a_receiver_gets_each_record_once_however_long_a_database_is_away(tmp_path: Path) -> None:
+    world, places = World(), Places()
+    places.broken = {"postgresql://h/db"}
+    batch = finished(world, tmp_path, places, ("https://h/hook", "postgresql://h/db"))
+    assert places.written == []
+
+    places.broken.clear()
+    world.run(300)
+
+    assert world.states(batch.id) == {"exported": 3}
+    assert len(places.written) == 6
+    assert len(set(places.written)) == 6
+
+
+def test_one_export_at_a_time_waits_for_a_destination_that_is_away(tmp_path: Path) -> None:
+    world, places = World(), Places()
+    places.broken = {"/out"}
+    batch = finished(world, tmp_path, places, ("/out",))
+    tried: list[str] = []
+
+    def meanwhile(submission: str) -> None:
+        tried.append(submission)
+        for other in world.views.ids(world.views.batch(batch.id)):
+            if other != submission:
+                assert world.runner.run(Step.EXPORT, other) == []
+
+    places.meanwhile = meanwhile
+    one = next(iter(world.views.ids(world.views.batch(batch.id))))
+    assert world.runner.run(Step.EXPORT, one) == []
+
+    assert tried == [one]
+    assert world.states(batch.id) == {"finished": 3}
+
+
+def test_a_commit_leaves_a_destination_that_is_away_to_whoever_tries_it(tmp_path: Path) -> None:
+    world, places = World(), Places()
+    places.broken = {"/out"}
+    batch = finished(world, tmp_path, places, ("/out",))
+    places.broken.clear()
+    world.run(300)
+    assert world.states(batch.id) == {"exported": 3}
+    before = places.commits
+    assert before
+
+    with world.runner.context.turns.at("/out"):
+        world.run(60)
+    assert places.commits == before
+
+    world.run(60)
+    assert places.commits > before
 
 
 READ_ONLY = """

@@ -142,6 +142,16 @@ def test_what_is_there_is_found_again(bucket: Bucket, tmp_path: Path) -> None:
     assert not sink.is_committed("b000000000")
 
 
+@pytest.mark.parametrize("name", ["results.jsonl", "summary.json", "manifest.jsonl", "batch.json"])
+def test_somebody_elses_object_that_a_commit_would_replace_is_refused(bucket: Bucket, name: str) -> None:
+    bucket.put(f"out/{name}", b'{"path":"a.pdf"}\n')
+
+    check_writable(f"s3://{bucket.name}/out")
+    with pytest.raises(UsageError, match=rf"has {name}, which is no batch's"):
+        check_writable(f"s3://{bucket.name}/out", BATCH)
+    assert bucket.content("out/") == {name: b'{"path":"a.pdf"}\n'}
+
+
 def test_a_place_that_can_not_be_written_is_refused_before_anything_is_paid_for(s3: S3Server) -> None:
     with pytest.raises(UsageError, match="output 's3://nobody-has-this/out': no such bucket"):
         check_writable("s3://nobody-has-this/out")

@@ -18,6 +18,7 @@ from paceline.sinks.places import (
     parts_folder,
     private_paths,
     sqlite_path,
+    written_in_turn,
 )
 
 KINDS = {
@@ -90,6 +91,9 @@ def test_what_is_canonical_stays(text: str) -> None:
         ("", "--to is empty"),
         ("-", "terminal"),
         ("ftp://host/x", "unknown kind"),
+        ("https://[host/x", "no address"),
+        ("postgresql://[::1/db", "no address"),
+        ("s3://b/a\tb", "control characters"),
         ("://x", "unknown kind"),
         ("s3x://b", "x.parquet"),
         ("sqlite://x.db", "sqlite:///x.db"),
@@ -162,3 +166,19 @@ def test_any_text_has_one_spelling_or_is_refused(text: str) -> None:
     assert canonical(place) == place
     assert kind_of(place) is kind_of(text)
     assert all(path.startswith("/") for path in private_paths(place))
+
+
+def test_webhooks_come_last_and_all_else_stays_in_order() -> None:
+    assert written_in_turn(["https://a/1", "/out", "http://b/2", "sqlite:////x.db", "/x.csv"]) == [
+        "/out",
+        "sqlite:////x.db",
+        "/x.csv",
+        "https://a/1",
+        "http://b/2",
+    ]
+
+
+def test_a_password_in_an_unknown_address_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="mysql://me:…@h/db") as caught:
+        canonical("mysql://me:pa55@h/db?password=pa55")
+    assert "pa55" not in str(caught.value)

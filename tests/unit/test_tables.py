@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paceline.model import PlannedFile
+from paceline.model import Outcome, PlannedFile
 from paceline.sinks.base import Part
-from paceline.sinks.csv_file import guard, unguard
+from paceline.sinks.csv_file import guard, unanswered, unguard
 from paceline.sinks.parts import decode_part, encode_part
 from paceline.tables import ANSWERS, CITATIONS, FILES, RUNS, TABLES, Kind, Row, Table, rows_of, table_for
 from tests.support.sink_batch import BATCH, LISTED, part, parts
@@ -347,6 +347,23 @@ def test_what_could_be_a_formula_gets_an_apostrophe(text: str) -> None:
 def test_every_text_can_be_had_back(text: str) -> None:
     assert unguard(guard(text)) == text
     assert guard(text)[:1] not in "=+@\t\r\n＝＋－＠" or not guard(text)
+
+
+def test_no_text_of_a_record_keeps_a_run_from_being_written() -> None:
+    odd = "a\x00\ud800"
+    error = {"category": odd, "phase": odd, "message": odd, "http_status": 10**20}
+    texts = ("reason", "run_id", "run_url", "external_id", "account", "agent", "raw_status")
+    changes: dict[str, Any] = dict.fromkeys(texts, odd) | {"error": error}
+
+    (run,) = rows({"text": "x"}, RUNS, **changes)
+    (answer,) = rows({"text": "x"}, **changes)
+
+    shown_texts = [run[name] for name in (*texts, "error_category", "error_phase", "error_message")]
+    assert {*shown_texts, answer["run_id"], answer["status"]} == {"a\\x00\\ud800"}
+    assert run["http_status"] is None
+    one = part(1, [FILE], outcome=Outcome.FAILED)
+    row = unanswered(Part(one.submission, {**one.record, **changes}, one.files))
+    assert not any("\x00" in value for value in row if isinstance(value, str))
 
 
 def test_the_batch_of_the_contract_has_something_in_every_column() -> None:
