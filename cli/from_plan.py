@@ -14,7 +14,7 @@ import click
 from cli.asked import Asked, choices_of, inputs_of, merged, set_options
 from cli.output import counted, local_time
 from cli.progress import duration
-from cli.target import Target, manifest_of, never_listed, parse_agent
+from cli.target import Target, manifest_of, never_listed, parse_agent, refuse_halving_groups
 from config.logs import printable
 from paceline.errors import ConfigError, FileProblem, SourceUnreachable, UsageError
 from paceline.model import BatchSpec, Choice, PlannedSubmission, SizeLimits
@@ -52,6 +52,9 @@ def target_of(settings: Settings, asked: Asked) -> Target:
     if asked.agent and (given := parse_agent(settings, asked.agent)) != (account, spec.agent):
         raise _other("--agent", f"{given[0].name}:{given[1]}", f"{spec.account}:{spec.agent}", saved.path)
     made = choices_of(asked, account)
+    if Choice.ISOLATE in made:
+        packed = "pack" in spec.options.get("groups", "").split()
+        refuse_halving_groups(asked, grouped=_is_grouped(saved), packed=packed)
     source = Source(spec.source, SourceKind.PLAN, saved, saved=saved)
     now = replace(spec, choices=made, priority=asked.priority or spec.priority)
     return Target(
@@ -142,6 +145,12 @@ def age(seconds: float) -> str:
     if seconds < DAY_S:
         return f"{duration(seconds)} ago"
     return f"{counted(int(seconds // DAY_S), 'day')} ago"
+
+
+def _is_grouped(saved: Saved) -> bool:
+    """Tell whether a plan keeps groups together: those of `--group-by`, or of a list's own column."""
+    options = saved.header.spec.options
+    return "group_by" in options or ("source:list" in options and any(entry.group for entry in saved.entries()))
 
 
 def _changed(saved: Saved) -> tuple[int, int, int]:

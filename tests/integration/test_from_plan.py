@@ -117,6 +117,21 @@ def test_a_plan_for_an_account_that_is_another_now_is_refused(
         target_of(settings_with(folder, **variables), Asked(("x.plan",), None, ()))
 
 
+def test_groups_are_not_halved_because_they_come_from_a_plan(folder: Path) -> None:
+    (folder / "list.csv").write_text("path,group\nfiles/a,\nfiles/b,B\n")
+    for arguments in (["files", "--group-by", "directory"], ["list.csv"]):
+        (folder / "x.plan").unlink(missing_ok=True)
+        said = [*arguments, "--agent", "kolena:1", "--to", "out", "--save", "x.plan"]
+        assert plan_command.main(said, standalone_mode=False) == 0
+        for options in ({"isolate": True}, {"isolate_runs": 5}):
+            with pytest.raises(UsageError, match="a group stays whole"):
+                target(folder, **options)
+
+        (folder / "x.plan").unlink()
+        assert plan_command.main([*said, "--pack-groups"], standalone_mode=False) == 0
+        assert target(folder, isolate=True).spec.choices[Choice.ISOLATE] == "50"
+
+
 def test_the_pace_may_be_another_one_now(folder: Path) -> None:
     plan()
     settings = settings_with(folder, PACELINE_ACCOUNTS__KOLENA__LIMITS__ADD="1/60s")
