@@ -52,8 +52,8 @@ def resolve_address(text: str, rules: Rules) -> Source:
         single = f"{address.origin}/{text.partition('://')[2].partition('/')[2]}"
         try:
             if address.is_web or look(address, single).size_bytes:
-                listing = Object(single, rules.filter())
-                return Source(single, SourceKind.FILE, listing, rules.options(), nothing=no_files(repr(single), rules))
+                one = Object(single, rules.filter())
+                return Source(single, SourceKind.FILE, one, rules.options(), nothing=no_files(repr(single), rules))
         except NoObject:
             pass
         except StoreFailed as error:
