@@ -17,7 +17,7 @@ from cli.progress import duration
 from cli.target import Target, manifest_of, never_listed, parse_agent, refuse_halving_groups
 from config.logs import printable
 from paceline.errors import ConfigError, FileProblem, SourceUnreachable, UsageError
-from paceline.model import BatchSpec, Choice, PlannedSubmission, SizeLimits
+from paceline.model import INPUT, BatchSpec, Choice, PlannedSubmission, SizeLimits
 from paceline.roots import is_address, open_root
 from paceline.sinks.places import canonical
 
@@ -184,15 +184,23 @@ def _refuse_other_options(asked: Asked, spec: BatchSpec, path: str) -> None:
     options = {**inputs_of(asked), **set_options(asked), **dict(rules.options())}
     for name, value in options.items():
         if spec.options.get(name, "") != value:
-            raise _other(
-                f"--{name.removeprefix('source:').replace('_', '-')}", value, spec.options.get(name, "") or "none", path
-            )
+            raise _other(_option(name), value, spec.options.get(name, "") or "none", path)
     if asked.files_per_run not in (None, spec.files_per_run):
         raise _other("--files-per-run", str(asked.files_per_run), str(spec.files_per_run), path)
     if asked.name and asked.name != spec.name:
         raise _other("--name", asked.name, spec.name or "none", path)
     if asked.to and sorted(map(canonical, asked.to)) != sorted(spec.to):
         raise _other("--to", " ".join(asked.to), " ".join(spec.to), path)
+
+
+_OPTIONS = {"groups": "--cut-groups and --pack-groups", "skip": "--skip-unchanged", "source:case": "--case-sensitive"}
+
+
+def _option(name: str) -> str:
+    """Return what is typed for an option of a batch."""
+    if name.startswith(INPUT):
+        return f"--input {name.removeprefix(INPUT)}"
+    return _OPTIONS.get(name, f"--{name.removeprefix('source:').replace('_', '-')}")
 
 
 def _other(option: str, given: str, planned: str, path: str) -> UsageError:

@@ -82,11 +82,13 @@ def test_what_is_given_again_may_say_the_same(folder: Path) -> None:
         ({"to": ("out", "too")}, "--to"),
         ({"files_per_run": 2}, "--files-per-run '2'"),
         ({"name": "other"}, "--name 'other'"),
-        ({"inputs": ("a=b",)}, "--input:a 'b'"),
+        ({"inputs": ("a=b",)}, "--input a 'b'"),
         ({"hidden": True}, "--hidden"),
         ({"include": ("*.pdf",)}, "--include"),
         ({"group_by": "directory"}, "--group-by"),
-        ({"skip_unchanged": True}, "--skip"),
+        ({"skip_unchanged": True}, "--skip-unchanged"),
+        ({"cut_groups": True}, "--cut-groups and --pack-groups 'cut'"),
+        ({"case_sensitive": True}, "--case-sensitive"),
     ],
 )
 def test_what_is_given_besides_must_say_the_same(folder: Path, options: dict[str, object], words: str) -> None:
