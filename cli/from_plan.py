@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
     from paceline.views import BatchView
+    from producers.grouping import Grouping
     from producers.saved import Header, Saved
 
 LOOKED_AT = 20_000
@@ -52,9 +54,8 @@ def target_of(settings: Settings, asked: Asked) -> Target:
     if asked.agent and (given := parse_agent(settings, asked.agent)) != (account, spec.agent):
         raise _other("--agent", f"{given[0].name}:{given[1]}", f"{spec.account}:{spec.agent}", saved.path)
     made = choices_of(asked, account)
-    if Choice.ISOLATE in made:
-        packed = "pack" in spec.options.get("groups", "").split()
-        refuse_halving_groups(asked, grouped=_is_grouped(saved), packed=packed)
+    grouping = _grouping(saved)
+    refuse_halving_groups(asked, grouping)
     source = Source(spec.source, SourceKind.PLAN, saved, saved=saved)
     now = replace(spec, choices=made, priority=asked.priority or spec.priority)
     return Target(
@@ -65,6 +66,7 @@ def target_of(settings: Settings, asked: Asked) -> Target:
         account.size_limits,
         manifest_of(settings, spec),
         never_listed(settings, spec),
+        grouping,
         planned=spec.choices,
     )
 
@@ -147,10 +149,15 @@ def age(seconds: float) -> str:
     return f"{counted(int(seconds // DAY_S), 'day')} ago"
 
 
-def _is_grouped(saved: Saved) -> bool:
-    """Tell whether a plan keeps groups together: those of `--group-by`, or of a list's own column."""
+def _grouping(saved: Saved) -> Grouping | None:
+    """Return how a plan's files were grouped: by what was asked for, or by a list's own column."""
+    from producers.grouping import parse_grouping
+
     options = saved.header.spec.options
-    return "group_by" in options or ("source:list" in options and any(entry.group for entry in saved.entries()))
+    how, listed = options.get("groups", "").split(), False
+    if "group_by" not in options and "source:list" in options:
+        listed = bool(how) or any(entry.group for entry in islice(saved.entries(), LOOKED_AT))
+    return parse_grouping(options.get("group_by"), cut="cut" in how, pack="pack" in how, listed=listed)
 
 
 def _changed(saved: Saved) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from cli.from_plan import age, check_batch, check_fits, say_plan, target_of
 from cli.gc import command as gc_command
 from cli.planning import INPUT_ROOM_BYTES
 from cli.planning import command as plan_command
+from cli.preflight import say_what_shares_runs
 from cli.target import Target, make_target
 from config.schema import Settings
 from config.settings import load_settings
@@ -117,6 +118,27 @@ def test_a_plan_for_an_account_that_is_another_now_is_refused(
 
     with pytest.raises(error, match=words):
         target_of(settings_with(folder, **variables), Asked(("x.plan",), None, ()))
+
+
+def test_only_a_plan_whose_files_share_runs_unasked_is_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "list.csv").write_text("path,group\nfiles/a,\nfiles/b,B\n")
+    put(folder / "files" / "sub" / "c")
+    for arguments, warned in (
+        (["files"], True),
+        (["files", "--group-by", "directory"], False),
+        (["files", "--files-per-run", "2"], False),
+        (["list.csv"], False),
+    ):
+        (folder / "x.plan").unlink(missing_ok=True)
+        said = [*arguments, "--agent", "kolena:1", "--to", "out", "--save", "x.plan"]
+        assert plan_command.main(said, standalone_mode=False) == 0
+        capsys.readouterr()
+
+        say_what_shares_runs(target(folder), ())
+
+        assert ("ALL files of a run" in capsys.readouterr().err) is warned, arguments
 
 
 def test_groups_are_not_halved_because_they_come_from_a_plan(folder: Path) -> None:
