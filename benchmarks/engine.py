@@ -43,6 +43,9 @@ def measure(size: Size) -> list[Table]:
     return [_speed(submissions, ran, bare), _redis(submissions, before, after), _commands(100, monitor.counts)]
 
 
+KNOWN = "known files, for --skip-unchanged"
+
+
 def redis_facts(product: Product) -> dict[str, Any]:
     """Return how often each command was called, and the bytes that keys of each kind take."""
     redis: Any = product.redis
@@ -57,6 +60,8 @@ def keep(key: str) -> str:
     """Say what a key is kept for: its name without ids."""
     if key.startswith("celery-task-meta"):
         return "results backend, until its TTL ends"
+    if key.startswith("pl:known"):
+        return KNOWN
     return re.sub(r"b[0-9a-z]{9}(-[0-9]+)?", "*", key) if key.startswith("pl:") else "broker"
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,10 @@ import click
 from cli.asked import Asked, choices_of, inputs_of, merged, set_options
 from cli.output import counted, local_time
 from cli.progress import duration
-from cli.target import Target, manifest_of, never_listed, parse_agent
+from cli.target import Target, manifest_of, never_listed, parse_agent, refuse_halving_groups
 from config.logs import printable
 from paceline.errors import ConfigError, FileProblem, SourceUnreachable, UsageError
-from paceline.model import BatchSpec, Choice, PlannedSubmission, SizeLimits
+from paceline.model import INPUT, BatchSpec, Choice, PlannedSubmission, SizeLimits
 from paceline.roots import is_address, open_root
 from paceline.sinks.places import canonical
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from config.accounts import Account
     from config.schema import Settings
     from paceline.views import BatchView
+    from producers.grouping import Grouping
     from producers.saved import Header, Saved
 
 LOOKED_AT = 20_000
@@ -52,6 +54,8 @@ def target_of(settings: Settings, asked: Asked) -> Target:
     if asked.agent and (given := parse_agent(settings, asked.agent)) != (account, spec.agent):
         raise _other("--agent", f"{given[0].name}:{given[1]}", f"{spec.account}:{spec.agent}", saved.path)
     made = choices_of(asked, account)
+    grouping = _grouping(saved)
+    refuse_halving_groups(asked, grouping)
     source = Source(spec.source, SourceKind.PLAN, saved, saved=saved)
     now = replace(spec, choices=made, priority=asked.priority or spec.priority)
     return Target(
@@ -62,6 +66,7 @@ def target_of(settings: Settings, asked: Asked) -> Target:
         account.size_limits,
         manifest_of(settings, spec),
         never_listed(settings, spec),
+        grouping,
         planned=spec.choices,
     )
 
@@ -144,6 +149,17 @@ def age(seconds: float) -> str:
     return f"{counted(int(seconds // DAY_S), 'day')} ago"
 
 
+def _grouping(saved: Saved) -> Grouping | None:
+    """Return how a plan's files were grouped: by what was asked for, or by a list's own column."""
+    from producers.grouping import parse_grouping
+
+    options = saved.header.spec.options
+    how, listed = options.get("groups", "").split(), False
+    if "group_by" not in options and "source:list" in options:
+        listed = bool(how) or any(entry.group for entry in islice(saved.entries(), LOOKED_AT))
+    return parse_grouping(options.get("group_by"), cut="cut" in how, pack="pack" in how, listed=listed)
+
+
 def _changed(saved: Saved) -> tuple[int, int, int]:
     """Look at the first files. Returns how many, how many submissions can be sent, and how many can't any more."""
     looked = right = wrong = 0
@@ -175,15 +191,23 @@ def _refuse_other_options(asked: Asked, spec: BatchSpec, path: str) -> None:
     options = {**inputs_of(asked), **set_options(asked), **dict(rules.options())}
     for name, value in options.items():
         if spec.options.get(name, "") != value:
-            raise _other(
-                f"--{name.removeprefix('source:').replace('_', '-')}", value, spec.options.get(name, "") or "none", path
-            )
+            raise _other(_option(name), value, spec.options.get(name, "") or "none", path)
     if asked.files_per_run not in (None, spec.files_per_run):
         raise _other("--files-per-run", str(asked.files_per_run), str(spec.files_per_run), path)
     if asked.name and asked.name != spec.name:
         raise _other("--name", asked.name, spec.name or "none", path)
     if asked.to and sorted(map(canonical, asked.to)) != sorted(spec.to):
         raise _other("--to", " ".join(asked.to), " ".join(spec.to), path)
+
+
+_OPTIONS = {"groups": "--cut-groups and --pack-groups", "skip": "--skip-unchanged", "source:case": "--case-sensitive"}
+
+
+def _option(name: str) -> str:
+    """Return what is typed for an option of a batch."""
+    if name.startswith(INPUT):
+        return f"--input {name.removeprefix(INPUT)}"
+    return _OPTIONS.get(name, f"--{name.removeprefix('source:').replace('_', '-')}")
 
 
 def _other(option: str, given: str, planned: str, path: str) -> UsageError:

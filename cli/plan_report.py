@@ -325,10 +325,12 @@ def _helps(report: Report, verdict: Verdict) -> Help:
 
 
 def _remedies(report: Report, verdict: Verdict, found: Help) -> Iterator[str]:
-    pace = report.pace
+    pace, grouping = report.pace, report.target.grouping
     sure = "at the best" if verdict.feasible is False else "surely"
     yield f"by then, {sure} {found.runs:,} of {counted(report.tally.submissions, 'run')} would be through"
     if found.limit is not None and found.limit > pace.rate.limit:
         yield f"a pace of {found.limit}/{pace.rate.window_s:g}s would do"
+    if grouping is not None and not grouping.pack:
+        return  # a run for each group, however many files it may hold
     if found.files_per_run is not None and found.files_per_run > report.target.spec.files_per_run:
         yield f"larger runs would do: --files-per-run {found.files_per_run}, each answer then about so many files"

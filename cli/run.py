@@ -95,10 +95,11 @@ def prepare(target: Target, services: Services, batch: BatchView | None) -> Batc
     check_batch(target, batch)
     say_plan(target, batch)
     if batch is None:
-        if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
+        exclude = excluded(target, services)
+        if next(iter(target.source.listing.entries(exclude=exclude)), None) is None:
             raise NothingToDo(target.source.nothing)
         refuse_lost_ledger(target, services)
-        say_what_shares_runs(target, excluded(target, services))
+        say_what_shares_runs(target, exclude)
     refuse_two_addresses(target.account.name, target.spec.address, services)
     info = check_agent(target, services)
     settled = dict(batch.settled) if batch else settle(target, info)

@@ -85,11 +85,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
     source = resolve_sources(asked.sources, rules, settings.home, written)
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
-    if grouping is not None and not grouping.pack and (asked.isolate or asked.isolate_runs):
-        raise UsageError(
-            "--isolate halves a run that failed, and a group stays whole: leave it out, or add --pack-groups, then runs"
-            " of several groups are halved between them"
-        )
+    refuse_halving_groups(asked, grouping)
     account, agent_id = parse_agent(settings, asked.agent or "")
     if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
         raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
@@ -119,6 +115,15 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     return Target(
         settings, account, source, spec, sizes, manifest_of(settings, spec), never_listed(settings, spec), grouping
     )
+
+
+def refuse_halving_groups(asked: Asked, grouping: Grouping | None) -> None:
+    """Refuse `--isolate` where each run is one group, which is never halved. Raises `UsageError`."""
+    if grouping is not None and not grouping.pack and (asked.isolate or asked.isolate_runs):
+        raise UsageError(
+            "--isolate halves a run that failed, and a group stays whole: leave it out, or add --pack-groups, then runs"
+            " of several groups are halved between them"
+        )
 
 
 def manifest_of(settings: Settings, spec: BatchSpec) -> str:

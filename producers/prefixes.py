@@ -52,7 +52,8 @@ def resolve_address(text: str, rules: Rules) -> Source:
         single = f"{address.origin}/{text.partition('://')[2].partition('/')[2]}"
         try:
             if address.is_web or look(address, single).size_bytes:
-                return Source(single, SourceKind.FILE, Object(single), nothing=f"{single!r} has no file to run")
+                one = Object(single, rules.filter())
+                return Source(single, SourceKind.FILE, one, rules.options(), nothing=no_files(repr(single), rules))
         except NoObject:
             pass
         except StoreFailed as error:
@@ -125,9 +126,10 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """One object, or one file of a web server. Its path is its name."""
+    """One object, or one file of a web server, if it is wanted. Its path is its name."""
 
     location: str
+    choose: Filter | None = None
 
     @property
     def ordered(self) -> bool:
@@ -143,6 +145,8 @@ class Object:
         address = parse_address(self.location)
         _within(self.location, exclude)
         if after is not None and after >= address.name:
+            return
+        if self.choose is not None and not self.choose.takes(address.name):
             return
         try:
             yield _entry(address.name, look(address, self.location))

@@ -336,11 +336,11 @@ EDGES = (
     Mutant(
         "append instead of put in place",
         "an export that is repeated leaves every record twice",
-        "paceline/sinks/directory.py",
+        "paceline/sinks/part_files.py",
         (
             (
-                "        replace_atomically(self.part_path(part.submission), encode_part(part))\n",
-                '        with open(self.part_path(part.submission), "ab") as file:\n'
+                "        replace_atomically(self.path_of(part.submission), encode_part(part))\n",
+                '        with open(self.path_of(part.submission), "ab") as file:\n'
                 "            file.writelines(encode_part(part))\n",
             ),
         ),

@@ -35,10 +35,10 @@ from paceline.durable import (
 )
 from paceline.errors import SinkError, UsageError
 from paceline.manifest import read_manifest
-from paceline.model import batch_of
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.merging import FAILURES, FILES, RESULTS, merge
-from paceline.sinks.parts import encode_part, open_part
+from paceline.sinks.part_files import PartFiles
+from paceline.sinks.parts import open_part
 
 SUCCESS = "_SUCCESS"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
@@ -51,12 +51,11 @@ class DirectorySink:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
-        self.parts = self.path / "parts"
+        self.parts = PartFiles(str(self.path / "parts"))
 
     def write(self, part: Part) -> None:
         """Put `parts/<submission>.json` in place; the same part gives the same bytes."""
-        make_private_dir(str(self.parts))
-        replace_atomically(self.part_path(part.submission), encode_part(part))
+        self.parts.write(part)
 
     def check(self, batch: str | None) -> None:
         """Make the folder and try to write there; raises `UsageError`."""
@@ -90,12 +89,7 @@ class DirectorySink:
         try:
             return (self.path / SUCCESS).read_text("utf-8").strip()
         except (FileNotFoundError, UnicodeDecodeError):
-            pass
-        try:
-            with os.scandir(self.parts) as entries:
-                return next((batch_of(Path(entry).stem) for entry in entries if entry.name.endswith(".json")), None)
-        except FileNotFoundError:
-            return None
+            return self.parts.holder()
 
     def _has_manifest(self) -> bool:
         """Tell whether what has the manifest's name begins as one."""
@@ -130,7 +124,7 @@ class DirectorySink:
             sync_dir(str(self.path))
         replace_atomically(str(self.path / SUCCESS), [closing.batch.encode() + b"\n"])
         remove_leftovers(str(self.path))
-        remove_leftovers(str(self.parts))
+        remove_leftovers(self.parts.folder)
 
     def _names(self, closing: Closing) -> list[str]:
         own = self.path / MANIFEST
@@ -140,11 +134,7 @@ class DirectorySink:
     def _merge(self, closing: Closing, finals: Mapping[str, Aside]) -> None:
         with _open_manifest(closing.manifest) as manifest:
             lines = _copied(manifest, finals[MANIFEST]) if MANIFEST in finals else iter(manifest)
-            merge(closing, lines, finals, lambda submission: open_part(self.part_path(submission), submission))
-
-    def part_path(self, submission: str) -> str:
-        """Name a submission's part."""
-        return str(self.parts / f"{submission}.json")
+            merge(closing, lines, finals, lambda submission: open_part(self.parts.path_of(submission), submission))
 
 
 def foreign(place: str, names: Sequence[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -36,6 +38,12 @@ class PartFiles:
             return read_part(self.path_of(submission), submission)
         except (OSError, ValueError):
             return None
+
+    def holder(self) -> str | None:
+        """Tell the batch that has a part here; None where there is none, or nobody may look."""
+        with suppress(OSError), os.scandir(self.folder) as entries:
+            return next((batch_of(Path(entry).stem) for entry in entries if entry.name.endswith(".json")), None)
+        return None
 
     def names(self, batch: str) -> Iterator[str]:
         """Give the submissions of a batch that have a part here."""

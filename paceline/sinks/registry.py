@@ -45,8 +45,6 @@ def open_sink(url: str) -> Sink:
             from paceline.sinks.webhook import WebhookSink
 
             return WebhookSink(url)
-        case kind:
-            raise UsageError(f"output {url!r}: {kind} is not supported yet; name a folder")
 
 
 @lru_cache(maxsize=64)

@@ -26,7 +26,6 @@ from paceline.durable import (
     writing,
 )
 from paceline.errors import SinkError, UsageError
-from paceline.model import batch_of
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.part_files import PartFiles
 from paceline.sinks.places import parts_folder
@@ -93,14 +92,7 @@ class FileSink(ABC):
 
     def _holder(self) -> str | None:
         """Tell the batch whose parts or results are here."""
-        owner = owner_of(str(self.path))
-        if owner is not None:
-            return owner
-        try:
-            with os.scandir(self.parts.folder) as entries:
-                return next((batch_of(Path(entry).stem) for entry in entries if entry.name.endswith(".json")), None)
-        except OSError:
-            return None
+        return owner_of(str(self.path)) or self.parts.holder()
 
     def commit(self, closing: Closing) -> None:
         """Make the file from manifest and parts, and put it in place.

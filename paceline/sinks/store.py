@@ -253,11 +253,6 @@ class _Ahead:
             yield begin_part(stream, f"{self._url}/{_part_name(submission)}", submission)
 
 
-def find_part(place: str, submission: str) -> Part | None:
-    """Return the part that a destination in a store has of a submission. Raises `SinkError` if it doesn't answer."""
-    return StoreSink(place).find(submission)
-
-
 def _part_name(submission: str) -> str:
     return f"parts/{submission}.json"
 

@@ -83,11 +83,13 @@ def test_what_is_given_again_may_say_the_same(folder: Path) -> None:
         ({"to": ("out", "too")}, "--to"),
         ({"files_per_run": 2}, "--files-per-run '2'"),
         ({"name": "other"}, "--name 'other'"),
-        ({"inputs": ("a=b",)}, "--input:a 'b'"),
+        ({"inputs": ("a=b",)}, "--input a 'b'"),
         ({"hidden": True}, "--hidden"),
         ({"include": ("*.pdf",)}, "--include"),
         ({"group_by": "directory"}, "--group-by"),
-        ({"skip_unchanged": True}, "--skip"),
+        ({"skip_unchanged": True}, "--skip-unchanged"),
+        ({"cut_groups": True}, "--cut-groups and --pack-groups 'cut'"),
+        ({"case_sensitive": True}, "--case-sensitive"),
     ],
 )
 def test_what_is_given_besides_must_say_the_same(folder: Path, options: dict[str, object], words: str) -> None:
@@ -116,6 +118,42 @@ def test_a_plan_for_an_account_that_is_another_now_is_refused(
 
     with pytest.raises(error, match=words):
         target_of(settings_with(folder, **variables), Asked(("x.plan",), None, ()))
+
+
+def test_only_a_plan_whose_files_share_runs_unasked_is_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "list.csv").write_text("path,group\nfiles/a,\nfiles/b,B\n")
+    put(folder / "files" / "sub" / "c")
+    for arguments, warned in (
+        (["files"], True),
+        (["files", "--group-by", "directory"], False),
+        (["files", "--files-per-run", "2"], False),
+        (["list.csv"], False),
+    ):
+        (folder / "x.plan").unlink(missing_ok=True)
+        said = [*arguments, "--agent", "kolena:1", "--to", "out", "--save", "x.plan"]
+        assert plan_command.main(said, standalone_mode=False) == 0
+        capsys.readouterr()
+
+        say_what_shares_runs(target(folder), ())
+
+        assert ("ALL files of a run" in capsys.readouterr().err) is warned, arguments
+
+
+def test_groups_are_not_halved_because_they_come_from_a_plan(folder: Path) -> None:
+    (folder / "list.csv").write_text("path,group\nfiles/a,\nfiles/b,B\n")
+    for arguments in (["files", "--group-by", "directory"], ["list.csv"]):
+        (folder / "x.plan").unlink(missing_ok=True)
+        said = [*arguments, "--agent", "kolena:1", "--to", "out", "--save", "x.plan"]
+        assert plan_command.main(said, standalone_mode=False) == 0
+        for options in ({"isolate": True}, {"isolate_runs": 5}):
+            with pytest.raises(UsageError, match="a group stays whole"):
+                target(folder, **options)
+
+        (folder / "x.plan").unlink()
+        assert plan_command.main([*said, "--pack-groups"], standalone_mode=False) == 0
+        assert target(folder, isolate=True).spec.choices[Choice.ISOLATE] == "50"
 
 
 def test_the_pace_may_be_another_one_now(folder: Path) -> None:

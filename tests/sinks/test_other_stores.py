@@ -17,7 +17,7 @@ from paceline.errors import FileMissing, SourceUnreachable, UsageError
 from paceline.model import SourceFile
 from paceline.roots import open_root
 from paceline.sinks.registry import open_sink
-from paceline.sinks.store import find_part
+from paceline.sinks.store import StoreSink
 from paceline.stores import clients
 from producers.filters import Rules
 from producers.sources import resolve_sources
@@ -162,6 +162,6 @@ def test_results_are_written(scheme: str, store: Objects, tmp_path: Path) -> Non
     sink.commit(closing(tmp_path / "state"))
 
     assert store.content["box/out/_SUCCESS"] == f"{BATCH}\n".encode()
-    assert find_part(place, parts()[0].submission) == parts()[0]
+    assert StoreSink(place).find(parts()[0].submission) == parts()[0]
     with pytest.raises(UsageError, match=BATCH):
         sink.check("b000000000")

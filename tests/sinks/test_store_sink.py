@@ -10,7 +10,7 @@ import pytest
 
 from paceline.errors import SinkError, UsageError
 from paceline.sinks.registry import check_writable, open_sink
-from paceline.sinks.store import StoreSink, find_part
+from paceline.sinks.store import StoreSink
 from paceline.stores.clients import StoreFailed
 from tests.contract.sink_contract import SinkContract
 from tests.support.s3 import Bucket, S3Server
@@ -120,7 +120,7 @@ def test_a_large_result_goes_there_and_back_in_pieces(bucket: Bucket, tmp_path: 
     sink.commit(closing(tmp_path / "state"))
 
     assert rows(bucket.get("out/results.jsonl"))[0] == record
-    assert find_part(f"s3://{bucket.name}/out", big.submission) == kept[0]
+    assert StoreSink(f"s3://{bucket.name}/out").find(big.submission) == kept[0]
     assert not bucket.unfinished()
 
 

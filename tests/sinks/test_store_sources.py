@@ -156,7 +156,7 @@ def test_filters_hold_for_keys_too(bucket: Bucket) -> None:
         bucket.put(f"docs/{key}")
     place = f"s3://{bucket.name}/docs/"
 
-    def chosen(rules: Rules) -> list[str]:
+    def chosen(rules: Rules, place: str = place) -> list[str]:
         found = resolve_sources([place], rules, Path("/nowhere"))
         assert found.options == rules.options()
         return [entry.path for entry in found.listing.entries()]
@@ -165,6 +165,8 @@ def test_filters_hold_for_keys_too(bucket: Bucket) -> None:
     assert chosen(Rules(include=("*.pdf",), exclude=("out/",))) == ["a.PDF", "sub/c.pdf"]
     assert chosen(Rules(include=("*.pdf",), case_sensitive=True)) == ["out/d.pdf", "sub/c.pdf"]
     assert chosen(Rules(exclude=("*.pdf",))) == ["b.txt"]
+    assert chosen(Rules(include=("*.pdf",)), f"{place}a.PDF") == ["a.PDF"]
+    assert chosen(Rules(exclude=("*.pdf",)), f"{place}a.PDF") == []
     assert chosen(Rules(include=("sub/**",), hidden=True)) == ["sub/.f/g.pdf", "sub/c.pdf"]
 
 
