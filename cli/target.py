@@ -80,7 +80,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
         from cli.from_plan import target_of
 
         return target_of(settings, asked)
-    outputs = tuple(map(canonical, asked.to))
+    outputs = tuple(dict.fromkeys(map(canonical, asked.to)))
     written = [path for place in outputs for path in written_places(place)]
     rules = Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden)
     source = resolve_sources(asked.sources, rules, settings.home, written)

@@ -24,7 +24,7 @@ from paceline.sinks import sql
 from paceline.sinks.places import canonical, sqlite_path
 from paceline.sinks.registry import open_sink
 from paceline.sinks.sqlite import SqliteSink
-from paceline.tables import TABLES
+from paceline.tables import ANSWERS, TABLES
 from tests.contract.sink_contract import SinkContract
 from tests.contract.test_directory_sink import disk_with_room_for
 from tests.support.sink_batch import BATCH, closing, part, parts, second_attempt
@@ -167,7 +167,7 @@ def test_names_that_read_the_same_as_text_stop_no_submission(path: Path) -> None
     SqliteSink(str(path)).write(part(1, twins, data=data))
 
     found = rows(path, BATCH)
-    assert [row[6] for row in found["answers"]] == ["2"]
+    assert [row[ANSWERS.names.index("value")] for row in found["answers"]] == ["2"]
     assert len(found["runs"]) == 1
 
 

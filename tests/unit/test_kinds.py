@@ -147,7 +147,7 @@ class TestExample:
     def test_its_agents_look_as_it_says(self, loaded: Loading) -> None:
         settings = loaded(REST_API_KEY="x", REST_API_URL="https://a.example")
         assert parse_agent(settings, "rest:in_voices.v2")[1] == "in_voices.v2"
-        with pytest.raises(UsageError, match="they look like rest:42"):
+        with pytest.raises(UsageError, match="write it like rest:42"):
             parse_agent(settings, "rest:a/b")
 
     def test_it_has_no_address_of_its_own(self, loaded: Loading) -> None:
