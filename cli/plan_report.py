@@ -40,6 +40,7 @@ WHY = {
     SkipReason.NOT_REGULAR: "a device, pipe or socket",
     SkipReason.ESCAPES_SOURCE: "a link that leads out of the source",
     SkipReason.MISSING: "in the list, but not there",
+    SkipReason.IN_OUTPUT: "lies where results are written",
     SkipReason.NO_GROUP: "no group by --group-by",
     SkipReason.GROUP_TOO_LARGE: "its group is more than a run may hold; --cut-groups cuts it",
     SkipReason.GROUP_INCOMPLETE: "another file of its group can't be sent",

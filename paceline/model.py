@@ -69,6 +69,7 @@ class SkipReason(StrEnum):
     NOT_REGULAR = "not_regular"  # a device, a FIFO, a socket
     ESCAPES_SOURCE = "escapes_source"  # a symlink that leads out of the source root
     MISSING = "missing"  # named in a list, and not there
+    IN_OUTPUT = "in_output"  # named in a list, and lies where results are written
     NO_GROUP = "no_group"  # `--group-by` finds no group for it
     GROUP_TOO_LARGE = "group_too_large"  # its group is more than one submission may hold
     GROUP_INCOMPLETE = "group_incomplete"  # a file of its group can't be sent, so the group isn't

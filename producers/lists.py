@@ -122,6 +122,11 @@ class ListedFiles:
 
             outputs = tuple(f"{place}/" for place in exclude if is_address(place))
             with open(self.file, "rb") as stream:
+                for row in jsonl.read(stream) if outputs else ():
+                    if f"{row['path']}/".startswith(outputs) and self._takes(row["path"]):
+                        left = SkippedFile(row["path"], SkipReason.IN_OUTPUT)
+                        yield _with(left, row) if len(row) > 1 else left
+                stream.seek(0)
                 rows = (row for row in jsonl.read(stream) if self._takes_address(row["path"], outputs))
                 yield from (_with(entry, row) if len(row) > 1 else entry for row, entry in look_up(rows))
             return
@@ -132,15 +137,19 @@ class ListedFiles:
         with open(self.file, encoding="utf-8", newline="\n") as lines:
             for row in map(json.loads, lines):
                 path = row["path"]
-                if f"{path}/".startswith(out) or not (self.choose is None or self.choose.takes_named(path)):
+                if not self._takes(path):
                     continue
-                entry = look.at(path)
+                inside = f"{path}/".startswith(out)
+                entry = SkippedFile(path, SkipReason.IN_OUTPUT) if inside else look.at(path)
                 if len(row) > 1:
                     entry = _with(entry, row)
                 yield entry
 
     def _takes_address(self, path: str, outputs: tuple[str, ...]) -> bool:
-        return not f"{path}/".startswith(outputs) and (self.choose is None or self.choose.takes_named(path))
+        return not f"{path}/".startswith(outputs) and self._takes(path)
+
+    def _takes(self, path: str) -> bool:
+        return self.choose is None or self.choose.takes_named(path)
 
 
 class _Look:

@@ -212,9 +212,9 @@ STEPS = (
         "paceline/steps/exporting.py",
         (
             (
-                "        for destination in written_in_turn(batch.to):\n",
+                "        _write(context, batch, part)\n",
                 "        moved = context.ledger.exported(item.id, item.generation)\n"
-                "        for destination in written_in_turn(batch.to):\n",
+                "        _write(context, batch, part)\n",
             ),
             (
                 "    moved = context.ledger.exported(item.id, item.generation)\n    if not isinstance(moved, Moved):\n",

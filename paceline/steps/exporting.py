@@ -14,7 +14,8 @@ from paceline.records import build_part, credits_by
 from paceline.remembering import remember
 from paceline.replies import Lost, Moved
 from paceline.results import kept_of
-from paceline.sinks.places import written_in_turn
+from paceline.sinks.base import Part
+from paceline.sinks.places import PlaceKind, kind_of, written_in_turn
 from paceline.steps.context import Context
 
 
@@ -41,9 +42,7 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         files = context.views.files(item.id)
         digests = context.views.digests(item.id)
         part = build_part(batch, item, files, digests, data)
-        for destination in written_in_turn(batch.to):
-            with context.turns.at(destination):
-                context.sink(destination).write(part)
+        _write(context, batch, part)
     except ProviderError as error:
         context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
         return []
@@ -66,6 +65,24 @@ def export(context: Context, submission_id: str) -> list[Follow]:
         return []
     context.log.info("submission.exported", extra={"submission": item.id})
     return [moved.follow] if moved.follow else []
+
+
+def _write(context: Context, batch: BatchView, part: Part) -> None:
+    """Write to every destination, also where one fails; raises what the first of them said, a failure before a wait.
+
+    A webhook comes last, and only where all others have the part: it would get it anew with every try.
+    """
+    failures: list[PacelineError] = []
+    for destination in written_in_turn(batch.to):
+        if failures and kind_of(destination) is PlaceKind.WEBHOOK:
+            break
+        try:
+            with context.turns.at(destination):
+                context.sink(destination).write(part)
+        except PacelineError as error:
+            failures.append(error)
+    if failures:
+        raise min(failures, key=lambda one: isinstance(one, SinkBusy))
 
 
 def _tries_again(item: Submission, retries: int) -> bool:

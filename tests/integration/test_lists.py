@@ -209,7 +209,7 @@ def test_what_may_not_be_read_is_a_row(here: Path, tmp_path: Path) -> None:
     assert printed == "['unreadable', 'unreadable']\n"
 
 
-def test_outputs_and_what_patterns_leave_out_are_not_part_of_a_list(
+def test_what_patterns_leave_out_is_no_part_of_a_list_and_outputs_are_rows_of_it(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [
@@ -228,7 +228,11 @@ def test_outputs_and_what_patterns_leave_out_are_not_part_of_a_list(
 
     source = piped("\n".join(names).encode(), monkeypatch, rules)
 
-    assert paths(source, exclude) == ["a.PDF", "outer.pdf"]
+    entries = list(source.listing.entries(exclude=exclude))
+    assert [entry.path for entry in entries if isinstance(entry, SourceFile)] == ["a.PDF", "outer.pdf"]
+    assert {entry.path: entry.reason for entry in entries if isinstance(entry, SkippedFile)} == dict.fromkeys(
+        ["out/results.pdf", "done.csv", "done.csv.parts/p.pdf"], SkipReason.IN_OUTPUT
+    )
 
 
 def test_addresses_stand_alone_in_a_list(here: Path) -> None:

@@ -146,6 +146,15 @@ def test_a_receiver_gets_each_record_once_however_long_a_database_is_away(tmp_pa
     assert len(set(places.written)) == 6
 
 
+def test_a_destination_that_is_away_keeps_none_but_a_receiver_from_getting_records(tmp_path: Path) -> None:
+    world, places = World(), Places()
+    places.broken = {"/away"}
+    finished(world, tmp_path, places, ("https://h/hook", "/away", "/here"))
+
+    assert {place for place, _ in places.written} == {"/here"}
+    assert len({submission for _, submission in places.written}) == 3
+
+
 def test_one_export_at_a_time_waits_for_a_destination_that_is_away(tmp_path: Path) -> None:
     world, places = World(), Places()
     places.broken = {"/out"}
