@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paceline.errors import UsageError
-from paceline.model import SkippedFile, SourceFile
+from paceline.model import SkippedFile, SkipReason, SourceFile
 from producers.filters import Rules
 from producers.sources import Source, SourceKind, resolve_sources
 from tests.support.s3 import Bucket, S3Server
@@ -185,6 +185,8 @@ def test_a_list_of_addresses_is_looked_up_in_its_order(bucket: Bucket, s3: S3Ser
     entries = list(found.listing.entries(exclude=[f"s3://{bucket.name}/docs/99.txt", str(tmp_path)]))
 
     assert found.location == "urls:"
+    assert (entries[0].path, getattr(entries[0], "reason", None)) == (named[0], SkipReason.IN_OUTPUT)
+    entries = entries[1:]
     assert [entry.path for entry in entries] == [*named[1:], *odd]
     assert [entry.size_bytes for entry in entries[:99]] == list(range(99, 0, -1))
     assert {entry.group for entry in entries} == {"g"}
