@@ -98,7 +98,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def look(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Look]]:
-    """Open pages: `look(url, width=WIDE, dark=False, login=("user", "password"))`. They are checked when the test ends."""
+    """Open pages: `look(url, width=WIDE, dark=False, login=(user, password))`; they are checked when the test ends."""
     opened: list[tuple[Any, Look]] = []
     kept = request.config.getoption("--screenshots")
 
@@ -119,7 +119,7 @@ def look(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[...,
         return shown
 
     yield open_page
-    for context, shown in opened:
+    for context, _ in opened:
         context.close()
     left = [one for _, shown in opened for one in shown.problems if not any(text in one for text in shown.expected)]
     assert left == []

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.browser.conftest import NARROW, Look
 
 PAGE = """<!doctype html><html lang="en"><head><title>A page</title><meta name="viewport" content="width=device-width">
-<link rel="icon" href="data:,"></head><body><main><h1>Here</h1><a href="#x">one</a> <button>two</button>{}</main></body></html>"""
+<link rel="icon" href="data:,"></head><body><main><h1>Here</h1><a href="#x">one</a> <button>two</button>{}
+</main></body></html>"""
 
 
 def page(folder: Path, more: str = "") -> str:
