@@ -89,6 +89,11 @@ def _look(services: Services, batch: BatchView) -> tuple[dict[str, Any], PaceVie
     return summarize(batch, services.views.now_ms(), rate), services.limiter.view(batch.account, endpoint, rate)
 
 
+def why_waiting(services: Services, batch: BatchView) -> str | None:
+    """Say what keeps a batch from its full pace; None if nothing does, or it is complete."""
+    return None if batch.closed else _why_waiting(services, batch, _look(services, batch)[1])
+
+
 def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
     if batch.closed:
         return None
