@@ -13,6 +13,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def per(seconds: float) -> str:
+    """Write an interval for people, to stand behind "each": minute, 10 minutes, 2 hours, 2.5 s."""
+    for unit_s, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= unit_s and seconds % unit_s == 0:
+            return unit if seconds == unit_s else f"{seconds / unit_s:g} {unit}s"
+    return "second" if seconds == 1 else f"{seconds:g} s"
+
+
 def size(size_bytes: int) -> str:
     """Write bytes for people, in powers of ten: 999 B, 12.3 kB, 4.5 GB."""
     value, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]

@@ -10,7 +10,7 @@ from paceline.markup import Markup
 from paceline.report.html import Cell, chart, clock, folded, paragraph, section, table
 from paceline.report.numbers import Durations, Report
 from paceline.report.timeline import Timeline
-from paceline.wording import counted, duration
+from paceline.wording import counted, duration, per
 
 _DAY_S = 86_400
 
@@ -20,7 +20,7 @@ def pace_part(report: Report, zone: tzinfo | None) -> Markup:
     line = report.timeline
     if line is None or not (any(line.started) or any(map(any, line.ended()))):
         return Markup("")
-    every = duration(line.interval_s)
+    every = per(line.interval_s)
     ticks = _ticks(line, zone)
     inside = [paragraph(_pace_words(line))]
     series = [Series("runs started", Tone.BUSY, line.started)]
@@ -58,7 +58,7 @@ def pace_part(report: Report, zone: tzinfo | None) -> Markup:
 
 
 def _pace_words(line: Timeline) -> str:
-    every, most = duration(line.interval_s), max(line.started)
+    every, most = per(line.interval_s), max(line.started)
     said = f"Runs started in each {every}, {most:,} at most."
     if line.allowed is None:
         return f"{said} What was allowed isn’t known here."
@@ -82,7 +82,7 @@ def _table(line: Timeline, zone: tzinfo | None) -> Markup:
         when = clock(round(line.start_ms + at * line.interval_s * 1000), zone, form="%Y-%m-%d %H:%M:%S")
         rows.append((when, *(columns[column][at] for column in kept)))
     names = [head[0], *(head[column + 1] for column in kept)]
-    caption = f"Runs started, and submissions ended, in each {duration(line.interval_s)}"
+    caption = f"Runs started, and submissions ended, in each {per(line.interval_s)}"
     return table(caption, names, rows, numbers=range(1, len(names)))
 
 
@@ -102,7 +102,7 @@ def duration_part(report: Report) -> Markup:
     drawing = chart(
         lambda suffix, width: histogram(
             Words(f"lengths-{suffix}", "How long runs took", said),
-            [(_length(low), runs) for low, _, runs in lengths.bins],
+            [(_label(lengths, low, high), runs) for low, high, runs in lengths.bins],
             marks=[(_place(lengths, at), f"{name} {_length(at)}") for name, at in _marks(lengths)],
             width=width,
         )
@@ -121,6 +121,12 @@ def _place(lengths: Durations, seconds: float) -> float:
         if seconds < high or at == len(lengths.bins) - 1:
             return at + min(max((seconds - low) / (high - low), 0.0), 1.0) if high > low else float(at)
     return 0.0
+
+
+def _label(lengths: Durations, low: float, high: float) -> str:
+    """Name a bin by where it begins; the last one may be wider than the others."""
+    first = lengths.bins[0]
+    return f"{'≥ ' if high - low > (first[1] - first[0]) * 1.01 else ''}{_length(low)}"
 
 
 def _length(seconds: float) -> str:

@@ -9,7 +9,7 @@ from datetime import tzinfo
 from functools import cache
 from importlib.resources import files
 
-from paceline.charts import Part, Tone, Words, stacked_bar
+from paceline.charts import Part, Tone, Words, stacked_bar, swatch
 from paceline.markup import Markup, joined
 from paceline.report import words
 from paceline.report.drawings import duration_part, pace_part
@@ -125,9 +125,10 @@ def _totals(report: Report) -> Markup:
     summary = report.summary
     count, states, credits = summary["files"], summary["submissions"], summary["credits"]
     done = count["succeeded"] + count["failed"] + count["cancelled"]
+    most = report.way.files_per_run
     rows = [
         ("Files", f"{count['total']:,}", size(report.size_bytes) if report.size_bytes else ""),
-        ("Submissions", f"{states['total']:,}", "requests’ worth of files"),
+        ("Submissions", f"{states['total']:,}", f"of at most {counted(most, 'file')}" if most else ""),
         ("Runs", f"{summary['runs_accepted']:,}", "started at the provider"),
         ("Time", duration(summary["seconds"]), "" if summary["finished_at"] else "so far"),
         ("Credits", "–" if credits is None else amount(credits), "not reported" if credits is None else ""),
@@ -144,7 +145,10 @@ def _totals(report: Report) -> Markup:
             width=width,
         )
     )
-    share = [(label, number, _percent(number, count["total"])) for label, number, _ in shown]
+    share: list[tuple[Cell, ...]] = [
+        (joined([swatch("files", tone), text(label)]), number, _percent(number, count["total"]))
+        for label, number, tone in shown
+    ]
     inside = [figures(rows), bar]
     if share:
         inside.append(table("What became of the files", ("Files", "Number", "Share"), share, numbers=(1, 2)))

@@ -64,7 +64,7 @@ def empty_timeline(start_ms: int, end_ms: int, rate: Rate | None) -> Timeline:
 
 
 def read_journal(redis: Any, scripts: Scripts, batch: str, line: Timeline) -> None:
-    """Count a whole journal into a timeline, however long it is."""
+    """Count a whole journal into a timeline, however long it is. What lies outside of it is left out."""
     series = {
         "accepted": line.started,
         "adopt": line.started,
@@ -73,8 +73,9 @@ def read_journal(redis: Any, scripts: Scripts, batch: str, line: Timeline) -> No
         **{f"{verb}:{outcome}": ends for verb in ("reject", "give_up", "cancel") for outcome, ends in _ends(line)},
     }
     for place, word, number in _counts(scripts, batch, line.start_ms, round(line.interval_s * 1000)):
-        if (counts := series.get(word)) is not None:
-            counts[min(max(place, 0), len(counts) - 1)] += number
+        counts = series.get(word)
+        if counts is not None and 0 <= place < len(counts):
+            counts[place] += number
 
 
 def _ends(line: Timeline) -> Iterable[tuple[Outcome, list[int]]]:
