@@ -14,6 +14,9 @@ Cell = Markup | str | int
 
 text = escaped
 
+_WORD = 24
+"""Characters that fit a column on a telephone."""
+
 
 def element(tag: str, *inside: Markup, **attributes: str) -> Markup:
     """Put markup into an element; `class_` is `class`, and `_` in a name is `-`."""
@@ -78,6 +81,11 @@ def cell(value: Cell) -> Markup:
 def code(words: str) -> Markup:
     """Write what stands in code: ids, paths, reasons."""
     return element("code", text(words))
+
+
+def word(short: str) -> Markup:
+    """Write a word that isn't to be broken where its column is narrow, unless it is no word at all."""
+    return element("code", text(short), class_="word") if len(short) <= _WORD else code(short)
 
 
 def link(words: str, address: str | None) -> Markup:

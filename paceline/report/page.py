@@ -27,6 +27,7 @@ from paceline.report.html import (
     section,
     table,
     text,
+    word,
 )
 from paceline.report.numbers import Example, Failure, Report
 from paceline.times import ms_of
@@ -169,7 +170,7 @@ def _failures(report: Report) -> Markup:
     if not report.failures:
         return Markup("")
     rows: list[tuple[Cell, ...]] = [
-        (code(one.reason), one.outcome, one.submissions, one.files) for one in report.failures
+        (word(one.reason), one.outcome, one.submissions, one.files) for one in report.failures
     ]
     inside = [
         table(
@@ -221,7 +222,7 @@ def _skipped(report: Report) -> Markup:
         names = joined(
             [piece for at, name in enumerate(one.examples) for piece in (text(", " if at else ""), code(name))]
         )
-        rows.append((code(one.reason or "unknown"), words.SKIPS.get(one.reason, ""), one.files, names))
+        rows.append((word(one.reason or "unknown"), words.SKIPS.get(one.reason, ""), one.files, names))
     body = table(
         "Files that were never sent, by reason", ("Reason", "What it means", "Files", "For example"), rows, numbers=(2,)
     )
