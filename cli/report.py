@@ -14,7 +14,7 @@ from cli.lost import noticing_loss
 from cli.output import print_json
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
-from cli.status import why_waiting
+from cli.standing import look
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
@@ -100,7 +100,7 @@ def _of_batch(services: Services, batch: BatchView) -> Report:
         version=version("paceline"),
         rate=rate,
         endpoint=endpoint,
-        waits=why_waiting(services, batch),
+        waits=look(services, batch).why,
     )
 
 
