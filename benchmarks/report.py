@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import redis
 
+from benchmarks.product import peak_mb
 from benchmarks.size import Size
 from benchmarks.table import Table
 from config.embedded import EmbeddedServer
@@ -48,7 +48,7 @@ def measure(size: Size) -> list[Table]:
     told: dict[str, float] = json.loads(done.stdout)
     table.at_most("seconds to gather and write", told["seconds"], 20)
     table.at_most("page in kB", told["page_bytes"] / 1000, 1000, "{:,.0f}")
-    table.at_most("largest memory of the process, MB", told["memory_bytes"] / 1e6, 100, "{:,.0f}")
+    table.at_most("largest memory of the process, MB", told["memory_mb"], 100, "{:,.0f}")
     return [table]
 
 
@@ -112,10 +112,8 @@ def _report(socket: str) -> None:
     begun = time.monotonic()
     text = page(gather(client, views, views.batch(SPEC.batch_id()), version="0", rate=RATE))
     seconds = time.monotonic() - begun
-    unit = 1 if sys.platform == "darwin" else 1024
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    print(json.dumps({"seconds": seconds, "page_bytes": len(text.encode()), "memory_bytes": memory}))
+    print(json.dumps({"seconds": seconds, "page_bytes": len(text.encode()), "memory_mb": peak_mb(os.getpid())}))
 
 
 if __name__ == "__main__":
-    _report(os.fspath(sys.argv[1]))
+    _report(sys.argv[1])

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import pty
-import re
 import signal
 import struct
 import subprocess
@@ -234,5 +233,5 @@ def test_on_a_narrow_terminal_several_are_a_table_and_ctrl_c_ends_it(services: S
     text = written.decode()
     assert "Traceback" not in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
-    shown = [line for line in re.split(r"\r?\n|\r", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)) if "first" in line]
-    assert all(len(line) <= 60 for line in shown)
+    assert "done" in text
+    assert "in flight" not in text  # for that it would have to be wider
