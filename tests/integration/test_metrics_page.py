@@ -37,7 +37,7 @@ def flower_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             REGISTRY.unregister(collector)
 
 
-def ask(paths: Mapping[str, dict[str, str]], *, login: str = "", prefix: str = "") -> list[HTTPResponse]:
+def ask(paths: Mapping[str, dict[str, Any]], *, login: str = "", prefix: str = "") -> list[HTTPResponse]:
     """Serve Flower in this process, and return its answers, in order, to requests with these arguments."""
 
     async def serve() -> list[HTTPResponse]:

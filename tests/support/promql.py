@@ -22,7 +22,13 @@ _TOKEN = re.compile(
     r"|(?P<sign>=~|!~|!=|==|>=|<=|[-+*/%(){},=<>]))"
 )
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_AGGREGATES = {"sum": sum, "min": min, "max": max, "count": len, "avg": lambda found: sum(found) / len(found)}
+_AGGREGATES: dict[str, Callable[[list[float]], float]] = {
+    "sum": sum,
+    "min": min,
+    "max": max,
+    "count": len,
+    "avg": lambda found: sum(found) / len(found),
+}
 _COUNTED = {"rate", "increase"}
 _OVER = {"delta", "avg_over_time", "min_over_time", "max_over_time"}
 _PLAIN = {"absent", "vector", "scalar", "abs", "clamp_min", "clamp_max", "round"}

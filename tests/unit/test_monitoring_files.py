@@ -19,7 +19,7 @@ from tests.support.monitoring import (
     problems,
     rules,
 )
-from tests.support.promql import Evaluator, Labels, Series, parse
+from tests.support.promql import Evaluator, Labels, Scrapes, Series, parse
 
 RULES = rules()
 Scene = dict[str, float | tuple[float, ...]]
@@ -232,12 +232,12 @@ def test_an_expression_that_asks_for_what_there_is_not_is_found(expression: str,
 
 @pytest.mark.parametrize("text", ["sum(", "rate(x[5m]))", "a b", "topk(3, x)", "x[5]", "{"])
 def test_an_expression_that_cannot_be_read_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"in |at "):
+    with pytest.raises(ValueError, match=r"in |at |duration"):
         parse(text)
 
 
 def test_expressions_are_evaluated_as_prometheus_does() -> None:
-    scrapes = [
+    scrapes: Scrapes = [
         (0.0, {("c", (("k", "1"),)): 5.0, ("g", (("k", "1"),)): 1.0}),
         (60.0, {("c", (("k", "1"),)): 9.0, ("g", (("k", "1"),)): 3.0}),
         (120.0, {("c", (("k", "1"),)): 2.0, ("g", (("k", "1"),)): 2.0, ("g", (("k", "2"),)): 7.0}),
@@ -256,7 +256,9 @@ def test_expressions_are_evaluated_as_prometheus_does() -> None:
 
 
 def test_a_quantile_lies_within_its_bucket() -> None:
-    buckets = {("h_bucket", (("le", bound),)): count for bound, count in (("1.0", 5.0), ("2.0", 9.0), ("+Inf", 10.0))}
+    buckets: dict[Series, float] = {
+        ("h_bucket", (("le", bound),)): count for bound, count in (("1.0", 5.0), ("2.0", 9.0), ("+Inf", 10.0))
+    }
     value = Evaluator([(0.0, buckets)])
     assert value("histogram_quantile(0.7, h_bucket)") == {(): 1.5}
     assert value("histogram_quantile(1, h_bucket)") == {(): 2.0}
