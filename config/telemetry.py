@@ -22,6 +22,9 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 COMPLAIN_EVERY_S = 60.0
 
+TIMEOUT_S = 3.0
+"""For sending once, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise: the end of a process waits for it."""
+
 
 def telemetry_wanted(signal: Literal["traces", "metrics"], environ: Mapping[str, str] | None = None) -> bool:
     """Tell whether a signal is to be sent. Where the packages for it are missing, warn and say no."""
@@ -52,6 +55,13 @@ def telemetry_resource() -> Any:
     if "OTEL_SERVICE_NAME" not in os.environ and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         ours["service.name"] = "paceline"
     return Resource.create(ours)
+
+
+def timeout_s() -> float | None:
+    """Return how long sending may take; None where OpenTelemetry's own variables say it."""
+    return (
+        None if any(name.startswith("OTEL_EXPORTER_OTLP_") and "TIMEOUT" in name for name in os.environ) else TIMEOUT_S
+    )
 
 
 class Complaints:

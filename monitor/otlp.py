@@ -17,7 +17,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import export as otel
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from config.telemetry import Complaints, telemetry_resource
+from config.telemetry import Complaints, telemetry_resource, timeout_s
 from monitor.catalog import Kind
 from monitor.measuring import Sample
 from monitor.metrics import Reader
@@ -34,7 +34,7 @@ class Pusher(threading.Thread):
         self._reader = reader
         self._every_s = every_s or _interval_s()
         self._resource = telemetry_resource()
-        self._exporter = OTLPMetricExporter()
+        self._exporter = OTLPMetricExporter(timeout=timeout_s())
         self._complaints = Complaints("metrics")
         self._over = threading.Event()
 

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from redis.exceptions import RedisError
 
 from config.services import Services
-from config.telemetry import Complaints, telemetry_resource
+from config.telemetry import Complaints, telemetry_resource, timeout_s
 from paceline.errors import LedgerError
 from paceline.model import Outcome, State, Step, Submission, batch_of, split_agent_key
 
@@ -48,7 +48,7 @@ class _Sending(SpanExporter):  # type: ignore[misc]
     """Sends spans, and says in our words that it failed."""
 
     def __init__(self) -> None:
-        self._inner = OTLPSpanExporter()
+        self._inner = OTLPSpanExporter(timeout=timeout_s())
         self._complaints = Complaints("traces")
 
     def export(self, spans: Any) -> Any:
