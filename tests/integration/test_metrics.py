@@ -19,7 +19,8 @@ from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass, Outcome, Rate, State, submission_id
 from paceline.scripts import Scripts
 from paceline.tallies import BOUNDS_S, Lengths
-from tests.support.promql import Series
+from tests.support.monitoring import rules
+from tests.support.promql import Evaluator, Series
 from tests.support.scrape import labels_of, one, scrape, settings_for, url_of
 from tests.support.server import free_port
 from tests.support.world import World
@@ -280,3 +281,27 @@ def test_a_name_against_the_convention_is_refused(name: str, kind: Kind, unit: s
 def test_names_are_unique() -> None:
     assert len(by_series()) == len({name for metric in CATALOG for name in metric.series})
     assert len({metric.name for metric in CATALOG}) == len(CATALOG)
+
+
+def test_rules_fire_on_what_is_really_scraped(everything: dict[Series, float]) -> None:
+    evaluate = Evaluator([(0.0, everything), (60.0, everything)])
+    fired = {name for name, rule in rules().items() if evaluate(rule["expr"])}
+    assert fired == {
+        "PacelineHeld",
+        "PacelineBatchPaused",
+        "PacelineAccountPaused",
+        "PacelineProviderDown",
+        "PacelineQueueUnread",
+    }
+
+
+def test_no_rule_fires_on_a_batch_that_is_done_while_a_worker_lives(
+    world: World, real_redis: Any, settings: Settings
+) -> None:
+    world.plan(3)
+    world.run()
+    real_redis.zadd(keys.WORKERS, {"here:1@m": now_ms(real_redis) + 60_000})
+    real_redis.set(keys.worker("here:1@m"), "{}", ex=60)
+    found = scrape(settings)
+    evaluate = Evaluator([(0.0, found), (60.0, found)])
+    assert [name for name, rule in rules().items() if evaluate(rule["expr"])] == []
