@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt
 
-.PHONY: help setup demo test test-sinks prove soak mutants check fix bench docs lock clean
+.PHONY: help setup demo test test-sinks prove soak hosts mutants check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-sinks  object stores, PostgreSQL and Parquet, against real servers that come as packages'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
+	@echo 'make hosts   three machines, cut off for a minute each and killed, around one Redis: 7 minutes (SEED=N, EVIDENCE=DIR)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
@@ -36,6 +37,9 @@ prove: .venv/.dev
 
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak --kills 200 $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
+
+hosts: .venv/.dev
+	$(BIN)/python -m tests.hosts $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
 
 mutants: .venv/.dev
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
