@@ -113,7 +113,7 @@ class Room:
         """Carry out the acts while the batch goes on; return when it is complete and every cable is in again."""
         for act in self._plan.acts:
             host = self._site.hosts[act.host]
-            self._site.sandbox.wait("accepted", count=act.at_accepted, timeout=LONGEST_S)
+            self._until(lambda act=act: self._accepted(act.at_accepted))
             self._until(lambda host=host: not host.cut_cables)
             if act.sending:
                 self._until(lambda host=host: self._sends(host))
@@ -152,6 +152,10 @@ class Room:
     def _put_in(self, host: Host) -> None:
         host.join()
         self._tell(f"{host.name} is back")
+
+    def _accepted(self, number: int) -> bool:
+        query = f"wait?event=accepted&count={number}&timeout=0.2"
+        return bool(self._site.sandbox.control("GET", query)["reached"])
 
     def _sends(self, host: Host) -> bool:
         return any(host.is_named(worker) for worker in self._views.senders().values())
