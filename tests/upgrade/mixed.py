@@ -89,6 +89,7 @@ def old_world(released: Released, world: World) -> Any:
             self.provider.runs, self.provider.arrivals = ours.runs, ours.arrivals
             self.provider.run_s = ours.run_s
             self.provider.on_submit = lambda request: ours.on_submit and translated(ours.on_submit, request)
+            self.provider.on_read = lambda what: ours.on_read and translated(ours.on_read, what)
             self.provider.after_accept = lambda request: ours.after_accept and translated(ours.after_accept, request)
             self.sink, self.results = world.sink, world.results
             self.spool = BridgedSpool(world, released)
@@ -119,6 +120,7 @@ class MixedRunner:
         self._old = old
         self._dice = dice
         self._counts = counts
+        self.only = ""  # 'new' or 'old': nothing is drawn
         self._their_step = type(old.runner).run.__globals__["Step"]
 
     def run(self, step: Step, key: str) -> Sequence[Follow]:
@@ -134,7 +136,8 @@ class MixedRunner:
         return self._translated(self._old.runner.rescue())
 
     def _draw(self, *names: str) -> str:
-        name = self._dice.choice(names)
+        name = next((name for name in names if name.startswith(self.only)), "") if self.only else ""
+        name = name or self._dice.choice(names)
         self._counts[name] = self._counts.get(name, 0) + 1
         return name
 
@@ -148,6 +151,7 @@ class MixedWorld(World):
 
     released: Released
     seed: int = 0
+    only = ""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._dice = random.Random(self.seed)
@@ -162,4 +166,11 @@ class MixedWorld(World):
         super().restart()
         if self.old is not None:
             self.old.restart()
-            self.runner = MixedRunner(self.runner, self.old, self._dice, self.counts)  # type: ignore[assignment]
+            self.mixed = MixedRunner(self.runner, self.old, self._dice, self.counts)
+            self.mixed.only = self.only
+            self.runner = self.mixed  # type: ignore[assignment]  # it does the same
+
+    def leave_to(self, version: str) -> None:
+        """Let only `new` or only `old` work from now on; '' for both."""
+        self.only = version
+        self.restart()
