@@ -15,7 +15,7 @@ help:
 	@echo 'make screenshots   take the pictures in docs/images anew'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
-	@echo 'make hosts   three machines, cut off for a minute each and killed, around one Redis: 7 minutes (SEED=N, EVIDENCE=DIR)'
+	@echo 'make hosts   three machines, cut off for a minute each and killed, around one Redis: 10 minutes (SEED=N, EVIDENCE=DIR)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -187,13 +188,23 @@ def carry_out(plan: Plan, folder: Path) -> Report:
     verdict = check(evidence)
     # What waited in a cable arrives late, together with others. So the pace is judged by the permits.
     problems = [problem for problem in verdict.problems if not problem.startswith("I3")]
-    begun = [int(row["at"].partition("-")[0]) / 1000 for row in evidence.journal if row["verb"] == Verb.BEGIN]
-    if (most := busiest(begun, plan.window_s)) > plan.limit:
+    if (most := busiest(_permits_s(evidence.journal), plan.window_s)) > plan.limit:
         problems.append(f"I3 {most} permits in {plan.window_s:g} s, allowed are {plan.limit}")
     if verified.code != 0:
         problems.append(f"verify ended with {verified.code}: {verified.stdout}{verified.stderr}")
     problems += [f"{host.name}.log has a defect" for host in built.hosts if "rescue.defect" in host.log.read_text()]
     return Report(built.kind, verdict.totals, problems, room.told)
+
+
+def _permits_s(journal: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return when permits were granted, without those of requests that surely did nothing, which are handed back."""
+    begun: dict[str, list[float]] = defaultdict(list)
+    for row in journal:
+        if row["verb"] == Verb.BEGIN:
+            begun[row["submission"]].append(int(row["at"].partition("-")[0]) / 1000)
+        elif row["verb"] == Verb.PUT_BACK:
+            begun[row["submission"]].pop()
+    return [at for times in begun.values() for at in times]
 
 
 def _gather(built: Site, plan: Plan, endings: Sequence[Ending]) -> Evidence:
