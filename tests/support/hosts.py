@@ -6,6 +6,7 @@ Made of namespaces where the system lets us, else of processes behind proxies: `
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +118,10 @@ def site(
             stack.enter_context(own_network())
             address = redis_address()
             listen = ["--bind", f"{address} {LOOPBACK}", "--protected-mode", "no"]
-        redis = stack.enter_context(RedisServer(folder / "redis", "--appendfsync", "everysec", *listen))
+        # Whatever ends this process, the server ends too.
+        within = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        server = RedisServer(folder / "redis", "--appendfsync", "everysec", *listen, within=within)
+        redis = stack.enter_context(server)
         words = [word for name, limit in limits.items() for word in ("--limit", f"{name}={limit}")]
         sandbox = stack.enter_context(Sandbox(*words, "--refused-count", *options))
         chosen = {f"PACELINE_ACCOUNTS__KOLENA__LIMITS__{name.upper()}": limit for name, limit in limits.items()}
