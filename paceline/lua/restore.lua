@@ -22,7 +22,7 @@ for name, at in pairs(counts) do
   redis.call('HINCRBY', KEYS[2], name, at and ARGV[at] or 1)
 end
 judged(ARGV[8], ARGV[9], 1)
-if ARGV[8] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[9], 1) end
+if ARGV[8] ~= 'succeeded' then ended_by(ARGV[1], ARGV[9], 1) end
 if ARGV[15] ~= '' then
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[15])
   local dearest = tonumber(redis.call('HGET', KEYS[2], 'credits_most') or '0')
