@@ -5,12 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt
 
-.PHONY: help setup demo test test-sinks prove soak mutants check fix bench docs lock clean
+.PHONY: help setup demo test test-sinks test-image prove soak mutants check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
-	@echo 'make test-sinks  object stores, PostgreSQL and Parquet, against real servers that come as packages'
+	@echo 'make test-sinks  object stores, PostgreSQL, Parquet, and what is in deploy/, against real servers that come as packages'
+	@echo 'make test-image  what the Dockerfile does, without Docker: a minute'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
@@ -26,10 +27,13 @@ demo: .venv/.demo
 	@$(BIN)/python -m cli.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks --ignore tests/deploy
 
 test-sinks: .venv/.sinks
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks tests/deploy
+
+test-image: .venv/.sinks
+	$(BIN)/python -m tests.deploy.image
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove
@@ -65,6 +69,11 @@ lock:
 	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --extra dev-sinks --universal \
 		--python-version 3.11 --constraint requirements/dev.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/sinks.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements/sinks.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image.txt
+	uv pip compile pyproject.toml --extra objectstore --extra parquet --extra postgres --universal \
+		--python-version 3.11 --constraint requirements/sinks.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image-drivers.txt
 
 clean:
 	rm -rf .venv .bootstrap .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
