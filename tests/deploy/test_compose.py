@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from cli.flower import check_reachable
 from config.settings import load_settings
 from paceline.errors import ConfigError
-from tests.deploy.compose import ROOT, read, resolved, services
+from tests.deploy.compose import FILE, ROOT, read, resolved, services
 from tests.deploy.verbs import MISSING, parse
 
 SCHEMA = json.loads((Path(__file__).parent / "vendor" / "compose-spec.json").read_text("utf-8"))
@@ -132,3 +134,21 @@ def test_the_file_for_a_password_changes_nothing_else() -> None:
         environment = overlay["services"][name]["environment"]
         assert environment == {"PACELINE_REDIS_URL": "", "PACELINE_REDIS_URL_FILE": "/run/secrets/redis_url"}
         assert overlay["services"][name]["secrets"] == ["redis_url"]
+
+
+def test_the_override_in_the_docs_keeps_to_the_specification() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    (written,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    document = yaml.safe_load(written)
+
+    assert complaints(document) == []
+    assert set(document["services"]) <= set(read()["services"])
+    assert set(document["services"]["beat"]["secrets"]) == set(document["secrets"])
+
+
+def test_the_commands_at_the_top_make_every_secret() -> None:
+    text = FILE.read_text("utf-8")
+
+    for secret in read()["secrets"].values():
+        name = secret["file"].rpartition("/")[2]
+        assert f"> secrets/{name}" in text
