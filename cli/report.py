@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli.follow import class_of
-from cli.lost import noticing_loss
+from cli.lost import noticing_loss, rebuild_command
 from cli.output import print_json
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
@@ -89,7 +89,7 @@ def _report(text: str) -> tuple[Report, Path]:
 
 def _of_batch(services: Services, batch: BatchView) -> Report:
     if batch.rebuilding:
-        raise LedgerLost(f"batch {batch.id} isn't rebuilt yet; go on with: paceline rebuild")
+        raise LedgerLost(f"batch {batch.id} isn't rebuilt yet; go on with: {rebuild_command(batch.manifest)}")
     account = services.settings.accounts.get(batch.account)
     endpoint = class_of(batch, account) if account else EndpointClass.ADD
     rate = account.rates[endpoint] if account else None

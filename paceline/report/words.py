@@ -7,7 +7,7 @@ from typing import Any
 
 from paceline.model import Choice, SkipReason
 from paceline.report.numbers import Report
-from paceline.wording import counted, duration
+from paceline.wording import amount, counted, duration
 
 FAILURES: Mapping[str, str] = {
     "run_failed": "The provider ran the agent on these files and reported that it failed.",
@@ -68,7 +68,7 @@ def sentence(report: Report) -> str:
     more = " so far" if summary["state"] == "planning" else ""
     text = f"{STATES.get(summary['state'], '')} {done:,} of {counted(files['total'], 'file')}{more} are done"
     bad = [f"{files[name]:,} {name}" for name in ("failed", "cancelled") if files[name]]
-    text += f", {' and '.join(bad)} of them." if bad else "."
+    text += f"; of these, {' and '.join(bad)}." if bad else "."
     if summary["eta_seconds"]:
         text += f" About {duration(summary['eta_seconds'])} are left."
     if states["held"]:
@@ -107,7 +107,7 @@ def marks(report: Report) -> list[tuple[str, str]]:
     if summary["duplicate_runs"]:
         number = summary["duplicate_runs"]
         known = [one.credits for one in report.duplicates if one.credits is not None]
-        cost = f" for {sum(known):,g} credits, as far as that is known" if known else ""
+        cost = f"; as far as that is known, {amount(sum(known))} credits were paid for that" if known else ""
         found.append(
             (
                 f"{counted(number, 'run')} too many",

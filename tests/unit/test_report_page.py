@@ -152,7 +152,7 @@ def test_headings_go_down_by_one_and_ids_are_there_once(told: Report) -> None:
 def test_a_batch_under_way_says_so_and_how_long_it_will_take() -> None:
     text = Reading(page(small())).text
     assert "Still running." in text
-    assert "5 of 10 files are done, 1 failed of them. About 1 min 30 s are left." in text
+    assert "5 of 10 files are done; of these, 1 failed. About 1 min 30 s are left." in text
     assert "Complete 20" not in text
 
 
