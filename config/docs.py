@@ -75,8 +75,8 @@ _SCHEDULES = """\
 ## Schedules
 
 A table `[schedules.NAME]` is a batch that is [started by itself](schedules.md); names are like those of accounts. It
-needs `cron`, `source`, `agent` and `to`. Relative paths start at the folder of `paceline.toml`. In a variable, a list is
-written as JSON: `PACELINE_SCHEDULES__NIGHTLY__TELL=["notify", "--team", "data"]`.
+needs `cron`, `source`, `agent` and `to`. Relative paths start at the folder of `paceline.toml`. In a variable, a list
+is written as JSON: `PACELINE_SCHEDULES__NIGHTLY__TELL=["notify", "--team", "data"]`.
 """
 
 
@@ -94,7 +94,9 @@ def _table(model: type[BaseModel], above: Way) -> str:
     for name, field in model.model_fields.items():
         if field.description:
             way = (*above, name, *{"options": ("OPTION",), "inputs": ("INPUT",)}.get(name, ()))
-            rows.append(f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field, model)} | {field.description} |")
+            rows.append(
+                f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field, model)} | {field.description} |"
+            )
     return "\n".join(rows) + "\n"
 
 

@@ -20,6 +20,7 @@ from paceline.schedules.deadline import deadline_of
 from paceline.schedules.deciding import Rules
 from paceline.schedules.due import ms_of, written
 from paceline.schedules.rendering import render
+from paceline.schedules.ticking import Plan
 from paceline.sinks.clashes import clash
 from paceline.sinks.places import PlaceKind, kind_of
 
@@ -76,9 +77,9 @@ def rules_of(settings: Settings, schedule: Schedule) -> Rules:
     return Rules(schedule.catch_up, schedule.overlap == "queue", settings.schedule_late_seconds)
 
 
-def times_key(schedule: Schedule) -> str:
-    """Return what a schedule's due times depend on: another one begins anew."""
-    return f"{schedule.cron} {schedule.zone}"
+def plan_of(settings: Settings, schedule: Schedule) -> Plan:
+    """Return what a tick has to know of a schedule."""
+    return Plan(schedule.name, schedule.times, rules_of(settings, schedule), lambda due: pin(schedule, due))
 
 
 def check_schedule(settings: Settings, schedule: Schedule, now: datetime) -> None:

@@ -62,8 +62,8 @@ def _nest(written: list[Found], folder: Path) -> dict[str, Any]:
             table.setdefault(way[-1], {})
         else:
             table[way[-1]] = value
-    for table in NAMED:
-        for name, one in values.get(table, {}).items():
+    for kind in NAMED:
+        for name, one in values.get(kind, {}).items():
             one["name"] = name
     for schedule in values.get("schedules", {}).values():
         schedule["folder"] = folder

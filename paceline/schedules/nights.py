@@ -11,7 +11,7 @@ from redis import Redis
 
 from paceline import redis_keys as keys
 from paceline.schedules.night import Night, NightState, parse_night
-from paceline.scripts import Scripts
+from paceline.scripts import Arg, Scripts
 
 KEPT = 100
 """Nights kept for each schedule, beside those that aren't through."""
@@ -62,18 +62,19 @@ class Nights:
         asked: Mapping[str, Any],
         *,
         reason: str = "",
+        error: str = "",
         holder: str = "",
         lease_s: float = 0.0,
         decided_ms: int | None,
-    ) -> bool:
-        """Note a night, once however often it is asked; False if it is noted already or others were meanwhile.
+    ) -> int:
+        """Note a night, once however often it is asked: 1, 2 if it is noted already, 0 if others were meanwhile.
 
         `decided_ms` is the `Standing`'s on which the decision was made; None for a night that a person starts.
         """
         wanted = [keys.schedule(schedule), keys.nights(schedule), keys.night(schedule, due_ms)]
-        args = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
+        args: list[Arg] = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
         known = "" if decided_ms is None else str(decided_ms)
-        return bool(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, "")]))
+        return int(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), error]))
 
     def take(self, schedule: str, due_ms: int, holder: str, lease_s: float) -> int:
         """Take a night to start it; return the number of the try, 0 if it isn't to be had."""
@@ -84,29 +85,42 @@ class Nights:
         return bool(self._take(schedule, due_ms, holder, lease_s, keep=True, batch=batch))
 
     def _take(self, schedule: str, due_ms: int, holder: str, lease_s: float, *, keep: bool, batch: str) -> int:
-        args = [holder, round(lease_s * 1000), "1" if keep else "", batch]
+        args: list[Arg] = [holder, round(lease_s * 1000), "1" if keep else "", batch]
         return int(self._scripts.run("night_take", [keys.night(schedule, due_ms)], args))
 
     def end(
-        self, schedule: str, due_ms: int, holder: str, state: NightState, *, reason: str = "", error: str = ""
+        self,
+        schedule: str,
+        due_ms: int,
+        holder: str,
+        state: NightState,
+        *,
+        reason: str = "",
+        error: str = "",
+        begun: bool = False,
     ) -> bool:
-        """Note how starting it ended; False if another one holds it by now, and then nothing has changed."""
-        args = [holder, state.value, reason, error, 0]
+        """Note how starting it ended; False if another one holds it by now, and then nothing has changed.
+
+        `begun`: the ledger has its batch. While it hasn't, what is asked isn't settled.
+        """
+        args: list[Arg] = [holder, state.value, reason, error, 0, int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
-    def put_back(self, schedule: str, due_ms: int, holder: str, *, error: str = "", again_s: float = 0.0) -> bool:
-        """Let it be taken again after `again_s`; False if another one holds it by now."""
-        args = [holder, NightState.STARTING.value, "", error, round(again_s * 1000)]
+    def put_back(
+        self, schedule: str, due_ms: int, holder: str, *, error: str = "", again_s: float = 0.0, begun: bool = True
+    ) -> bool:
+        """Let it be taken again after `again_s`; False if another one holds it by now. `begun` as for `end`."""
+        args: list[Arg] = [holder, NightState.STARTING.value, "", error, round(again_s * 1000), int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
     def again(self, schedule: str, due_ms: int, holder: str, lease_s: float, asked: Mapping[str, Any]) -> bool:
         """Start it on a person's word; False if it is started already or somebody is about it."""
-        args = [holder, round(lease_s * 1000), json.dumps(asked)]
+        args: list[Arg] = [holder, round(lease_s * 1000), json.dumps(asked)]
         return bool(self._scripts.run("night_again", [keys.night(schedule, due_ms)], args))
 
     def tell(self, night: Night, event: str, pause_s: float, most: int) -> int:
         """Take it on to tell of an event; return the number of the try, 0 if not now, -1 if it is told or given up."""
-        args = [event, round(pause_s * 1000), TELL_LONGEST_MS, most]
+        args: list[Arg] = [event, round(pause_s * 1000), TELL_LONGEST_MS, most]
         return int(self._scripts.run("night_tell", [keys.night(night.schedule, night.due_ms)], args))
 
     def note_told(self, night: Night, event: str, now_ms: int) -> None:

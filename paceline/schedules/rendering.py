@@ -23,7 +23,8 @@ def render(text: str, name: str, due: datetime) -> str:
     """Fill in the placeholders from a due time in the schedule's zone.
 
     `{date}` is 2026-11-23, `{time}` 0200 (020030 where the due time has seconds; 0200-2 when clocks show that for the
-    second time in a night), `{name}` the schedule's; then `{year}`, `{month}`, `{day}`. `{{` and `}}` stand for braces. Raises `UsageError` for any other.
+    second time in a night), `{name}` the schedule's; then `{year}`, `{month}`, `{day}`. `{{` and `}}` stand for braces.
+    Raises `UsageError` for any other.
     """
     return _replace(text, fields_of(name, due))
 
@@ -47,7 +48,9 @@ def _replace(text: str, fields: Mapping[str, str]) -> str:
             return found[0][0]
         if found[1] not in fields:
             close = difflib.get_close_matches(found[1], NAMES, n=1)
-            hint = f"did you mean {{{close[0]}}}?" if close else f"there are {', '.join(f'{{{name}}}' for name in NAMES)}"
+            hint = (
+                f"did you mean {{{close[0]}}}?" if close else f"there are {', '.join(f'{{{name}}}' for name in NAMES)}"
+            )
             raise UsageError(f"no placeholder {{{found[1]}}}; {hint}")
         return fields[found[1]]
 
