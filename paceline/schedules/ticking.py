@@ -54,23 +54,26 @@ def tick(
     decided_ms, found = standing.decided_ms, None
     for noted in decide(plan.rules, dues, busy=busy, paused=standing.paused, now=now):
         holder = new_holder()
-        answer = _note(plan, nights, noted, holder, lease_s, decided_ms)
+        answer, state = _note(plan, nights, noted, holder, lease_s, decided_ms)
         if not answer:
             return found  # somebody else is about it
-        if answer == 1 and noted.state is NightState.STARTING:
+        if answer == 1 and state is NightState.STARTING:
             found = Carry(plan.name, ms_of(noted.due), holder)
         decided_ms = ms_of(noted.due)
     return found or _take(plan, nights, known, new_holder(), lease_s, paused=standing.paused, now=now)
 
 
-def _note(plan: Plan, nights: Nights, noted: Noted, holder: str, lease_s: float, decided_ms: int) -> int:
+def _note(
+    plan: Plan, nights: Nights, noted: Noted, holder: str, lease_s: float, decided_ms: int
+) -> tuple[int, NightState]:
+    """Note a night as decided, or as failed where it can't be made; return what `Nights.claim` says, and its state."""
     state, error = noted.state, ""
     asked: Mapping[str, Any] = {}
     try:
         asked = plan.pin(noted.due)
     except UsageError as problem:
         state, error = NightState.FAILED, str(problem)
-    return nights.claim(
+    answer = nights.claim(
         plan.name,
         ms_of(noted.due),
         state,
@@ -81,6 +84,7 @@ def _note(plan: Plan, nights: Nights, noted: Noted, holder: str, lease_s: float,
         lease_s=lease_s,
         decided_ms=decided_ms,
     )
+    return answer, state
 
 
 def _take(
@@ -110,6 +114,6 @@ def note_paused(plan: Plan, nights: Nights) -> None:
     now, decided_ms = at_ms(standing.now_ms), standing.decided_ms
     dues = plan.times.between(at_ms(decided_ms), now, KEPT)
     for noted in decide(plan.rules, dues, busy=False, paused=True, now=now):
-        if not _note(plan, nights, noted, "", 0.0, decided_ms):
+        if not _note(plan, nights, noted, "", 0.0, decided_ms)[0]:
             return
         decided_ms = ms_of(noted.due)
