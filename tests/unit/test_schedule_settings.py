@@ -182,6 +182,17 @@ def test_an_agent_of_no_account_is_refused(tmp_path: Path) -> None:
         check_schedule(*nightly(tmp_path, TABLE.replace("kolena:42", "archive:42")), NOW)
 
 
+@pytest.mark.parametrize(
+    ("to", "place"), [("out/{date}", "out/2026-11-23T111530"), ("{year}/{month}/{day}", "2026/11/23T111530")]
+)
+def test_a_night_in_between_never_takes_the_place_of_that_days(tmp_path: Path, to: str, place: str) -> None:
+    _, schedule = nightly(tmp_path, TABLE.replace("out/{date}", to).replace("inbox", "in/{date}"))
+    extra, regular = pin(schedule, DUE.replace(hour=10, minute=15, second=30)), pin(schedule, DUE)
+    assert extra["asked"]["to"] == [str(tmp_path / place)]
+    assert extra["asked"]["to"] != regular["asked"]["to"]
+    assert extra["asked"]["sources"] == regular["asked"]["sources"]
+
+
 # --- the batch's id
 
 
