@@ -3,14 +3,16 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt
+LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt requirements/browser.txt
 
-.PHONY: help setup demo test test-sinks prove soak mutants check fix bench docs lock clean
+.PHONY: help setup demo test test-sinks test-browser screenshots prove soak mutants check fix bench docs lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
 	@echo 'make test-sinks  object stores, PostgreSQL and Parquet, against real servers that come as packages'
+	@echo 'make test-browser  the pages in a headless Chromium, which is installed if there is none'
+	@echo 'make screenshots   take the pictures in docs/images anew'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
@@ -26,10 +28,16 @@ demo: .venv/.demo
 	@$(BIN)/python -m cli.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks --ignore tests/browser
 
 test-sinks: .venv/.sinks
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks
+
+test-browser: .venv/.browser
+	$(BIN)/python -m pytest tests/browser
+
+screenshots: .venv/.browser
+	$(BIN)/python -m pytest -q tests/browser --screenshots docs/images
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove
@@ -65,6 +73,9 @@ lock:
 	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --extra dev-sinks --universal \
 		--python-version 3.11 --constraint requirements/dev.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/sinks.txt
+	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --extra dev-browser --universal \
+		--python-version 3.11 --constraint requirements/dev.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/browser.txt
 
 clean:
 	rm -rf .venv .bootstrap .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -91,4 +102,10 @@ clean:
 .venv/.sinks: .venv/.dev requirements/sinks.txt
 	@echo 'Installing what the tests of object stores and databases need …'
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/sinks.txt
+	@touch $@
+
+.venv/.browser: .venv/.dev requirements/browser.txt
+	@echo 'Installing what the tests in a browser need …'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/browser.txt
+	@$(BIN)/python -m tests.browser.chromium
 	@touch $@

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from cli.exits import Exit
-from cli.listing import all_batches
 from cli.lost import rebuild_command
 from cli.output import print_fields, print_json
 from cli.patience import ask
@@ -71,7 +70,7 @@ def _places(services: Services, batch: BatchView, to: tuple[str, ...]) -> list[s
     """Return the destinations as batches know them. Raises `UsageError` for one that isn't free for this batch."""
     from producers.sources import FILES_ALONE
 
-    others = [other for other in all_batches(services.views) if other.id != batch.id]
+    others = [other for other in services.views.batches() if other.id != batch.id]
     found: list[str] = []
     for word in to:
         place = canonical(word)

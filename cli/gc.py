@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from cli import forgetting
-from cli.listing import all_batches
 from cli.output import local_time, print_columns, print_json
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
@@ -131,7 +130,7 @@ def _choose(settings: Settings, services: Services | None, words: tuple[str, ...
             if not is_removable(batch):
                 raise UsageError(f"batch {batch.id} is {batch.state}, not complete: nothing of it is removed")
         doomed.batches = list({batch.id: batch for batch in found}.values())
-        for batch in all_batches(services.views) if not words else ():
+        for batch in services.views.batches() if not words else ():
             if is_removable(batch) and (batch.finished_ms or 0) <= oldest_ms:
                 gone = any(stands(place, batch.id) is False for place in batch.to)
                 (doomed.kept if gone else doomed.batches).append(batch)

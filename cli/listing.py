@@ -14,7 +14,7 @@ from config.settings import load_settings
 from paceline.pauses import Pause, find_pause
 from paceline.summary import summarize
 from paceline.times import iso
-from paceline.views import BatchView, Views
+from paceline.views import BatchView
 
 
 @click.command("list")
@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
     """List all batches, the newest last."""
     settings = load_settings()
     with reading(settings) as services:
-        batches = [] if services is None else all_batches(services.views)
+        batches = [] if services is None else services.views.batches()
         pauses = [] if services is None else [find_pause(services.redis, batch) for batch in batches]
         rows = [] if services is None else [_row(batch, services.views.now_ms()) for batch in batches]
     if as_json:
@@ -33,11 +33,6 @@ def command(as_json: bool) -> None:
     else:
         head = ("BATCH", "NAME", "STATE", "FILES", "AGENT", "CREATED", "SOURCE", "TO", "PAUSED")
         print_columns([head, *map(_cells, rows, batches, pauses)])
-
-
-def all_batches(views: Views) -> list[BatchView]:
-    """Return every batch, oldest first."""
-    return [batch for batch in map(views.find_batch, views.batch_ids()) if batch is not None]
 
 
 def _row(batch: BatchView, now_ms: int) -> dict[str, Any]:

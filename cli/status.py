@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import Any
 
 import click
 
 from cli.exits import Exit, exit_of_batch
 from cli.follow import class_of, title, waiting_for
-from cli.listing import all_batches
 from cli.lost import noticing_loss
 from cli.nights import NO_BEAT, beatless
 from cli.output import counted, print_columns, print_fields, print_json
@@ -27,7 +25,7 @@ from config.settings import load_settings
 from paceline.errors import UsageError
 from paceline.halving import REASON
 from paceline.limiter import PaceView
-from paceline.model import Choice, Outcome, Rate, State
+from paceline.model import Choice, Rate, State
 from paceline.pauses import find_pause
 from paceline.summary import summarize
 from paceline.views import BatchView
@@ -75,7 +73,7 @@ def command(batch: str | None, watch: bool, usage: bool, as_json: bool) -> int:
 
 
 def _only_open_one(services: Services) -> BatchView:
-    open_ones = [one for one in all_batches(services.views) if not one.closed]
+    open_ones = [one for one in services.views.batches() if not one.closed]
     if len(open_ones) == 1:
         return open_ones[0]
     known = ": " + ", ".join(one.id for one in open_ones[:5]) if open_ones else ", and none is running"
@@ -125,7 +123,7 @@ def _watch(services: Services, batch_id: str) -> None:
 
 
 def _show_all(services: Services, as_json: bool) -> None:
-    batches = all_batches(services.views)
+    batches = services.views.batches()
     summaries = [_look(services, batch)[0] for batch in batches]
     if as_json:
         print_json(summaries)
@@ -187,16 +185,9 @@ def _show_one(services: Services, batch: BatchView, as_json: bool, used: Used | 
 
 def _failures(services: Services, batch: BatchView) -> list[str]:
     """Describe each reason in a line, with the ids of a few submissions."""
-    reasons = {reason: number for reason, number in batch.reasons.items() if reason != REASON}
-    wanted = {reason: min(number, EXAMPLES) for reason, number in reasons.items()}
-    found: dict[str, list[str]] = defaultdict(list)
-    left = sum(wanted.values())
-    for item in services.views.submissions(batch.id) if left else ():
-        reason = item.reason or ""
-        if item.outcome in (None, Outcome.SUCCEEDED) or len(found[reason]) >= wanted.get(reason, 0):
-            continue
-        found[reason].append(item.id)
-        left -= 1
-        if not left:
-            break
-    return [f"{number:,} {reason}: {', '.join(found[reason]) or '–'}" for reason, number in reasons.items()]
+    lines = []
+    for reason, number in batch.reasons.items():
+        if reason != REASON:
+            some = services.views.ended(batch.id, reason, EXAMPLES)
+            lines.append(f"{number:,} {reason}: {', '.join(some) or '–'}")
+    return lines

@@ -17,6 +17,7 @@ from paceline.model import (
     batch_of,
     external_id,
 )
+from paceline.tallies import Lengths, parse_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class BatchView:
     """A batch as the ledger has it now. Times are Redis milliseconds; `paused` is the reason, None where it isn't.
 
     `left_out` are the files in no submission by reason, once the listing is complete (of a batch that an older version
-    planned: empty). `extra` are the halves among `total`; `isolated` is what is used of the runs that they may cost.
+    planned: empty). `runs` is how long its runs took. `extra` are the halves among `total`; `isolated` is what is used
+    of the runs that they may cost.
     """
 
     id: str
@@ -72,6 +74,7 @@ class BatchView:
     extra: int = 0
     isolated: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    runs: Lengths = field(default_factory=Lengths)
 
     @property
     def in_manifest(self) -> int:
@@ -204,6 +207,7 @@ def parse_batch(batch: str, raw: Mapping[bytes, bytes]) -> BatchView:
         extra=int(row.get("extra", 0)),
         isolated=int(row.get("isolated", 0)),
         left_out={name: int(value) for name, value in sorted(_group(row, "left:").items())},
+        runs=parse_lengths(row, "run_s"),
     )
 
 

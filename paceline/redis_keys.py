@@ -14,14 +14,15 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:b:{batch}:planned` | zset | planned submissions not released, by index | permanent |
 | `pl:b:{batch}:journal` | stream | every transition, in order | permanent |
 | `pl:b:{batch}:halves` | zset | halves of submissions that failed, by index | permanent |
+| `pl:b:{batch}:ended` | zset | submissions that didn't succeed, as `reason LF id` | permanent |
 | `pl:s:{submission}` | hash | the submission: state, generation, facts | permanent |
 | `pl:s:{submission}:files` | string | its files, zlib-compressed JSON | permanent |
 | `pl:s:{submission}:digests` | string | SHA-256 of the bytes sent, 32 bytes a file | an hour past export |
-| `pl:a:{account}` | hash | address, pause with its reason, fair-share clock | permanent |
+| `pl:a:{account}` | hash | address, pause with its reason, fair-share clock, tallies (`t:…`) | permanent |
 | `pl:a:{account}:feed` | zset | batches with planned submissions, by fair-share time | permanent |
 | `pl:a:{account}:released` | zset | released submissions not begun, by when to release them again (ms) | permanent |
 | `pl:a:{account}:pace:{class}` | zset | permits granted, by time (ms) | two windows |
-| `pl:a:{account}:pace:{class}:state` | hash | closed until, learned limit, clock guards | a day |
+| `pl:a:{account}:pace:{class}:state` | hash | closed until, learned limit, clock guards, permits by minute | a day |
 | `pl:g:{account}:{agent}:due` | zset | running submissions by next due time (ms) | permanent |
 | `pl:g:{account}:{agent}:runs` | hash | submission → run id, generation, start | permanent |
 | `pl:g:{account}:{agent}:uncertain` | zset | uncertain submissions by next look (ms) | permanent |
@@ -84,6 +85,11 @@ def journal(batch: str) -> str:
 def halves(batch: str) -> str:
     """The batch's halves."""
     return f"{PREFIX}b:{batch}:halves"
+
+
+def ended(batch: str) -> str:
+    """The batch's submissions that didn't succeed, by reason. Scripts build it from the batch's key."""
+    return f"{PREFIX}b:{batch}:ended"
 
 
 def submission(submission: str) -> str:
@@ -213,7 +219,7 @@ PERMANENT = (
     r"pl:meta",
     r"pl:batches",
     r"pl:accounts",
-    r"pl:b:[^:]+(:planned|:journal|:halves)?",
+    r"pl:b:[^:]+(:planned|:journal|:halves|:ended)?",
     r"pl:s:[^:]+(:files|:digests)?",
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",

@@ -93,7 +93,7 @@ class Remover:
         for start in range(0, len(names), CHUNK):
             if not self._remove(batch, [key for name in names[start : start + CHUNK] for key in self._keys(name)]):
                 return
-        self._remove(batch, [keys.planned(batch), keys.halves(batch)])
+        self._remove(batch, [keys.planned(batch), keys.halves(batch), keys.ended(batch)])
         self._remove(batch, [keys.journal(batch), keys.batch(batch)], last=True)
 
     def _keys(self, submission: str) -> list[str | bytes]:

@@ -23,6 +23,7 @@ from paceline.model import (
     submission_id,
 )
 from paceline.packing import unpack_files
+from paceline.tallies import Tallies, parse_tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,18 @@ class Views:
         found = self.find_batch(batch)
         if found is None:
             raise UnknownBatch(f"no batch {batch}; `paceline list` names them")
+        return found
+
+    def batches(self) -> list[BatchView]:
+        """Return every batch, oldest first, a few hundred in a round trip."""
+        found: list[BatchView] = []
+        ids = iter(self.batch_ids())
+        while some := list(islice(ids, 500)):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for item in some:
+                    pipe.hgetall(keys.batch(item))
+                rows = pipe.execute()
+            found += [parse_batch(item, raw) for item, raw in zip(some, rows, strict=True) if b"account" in raw]
         return found
 
     def batch_ids(self) -> list[str]:
@@ -118,15 +131,37 @@ class Views:
         """Give the ids of a batch's submissions in the order of their files, each followed by its halves."""
         return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id)))
 
+    def some_submissions(self, submissions: Sequence[str]) -> list[Submission]:
+        """Return submissions in the order of their ids as given, in one round trip; unknown ones are left out."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for item in submissions:
+                pipe.hgetall(keys.submission(item))
+            rows = pipe.execute()
+        return [parse_submission(item, raw) for item, raw in zip(submissions, rows, strict=True) if b"state" in raw]
+
+    def ended(self, batch: str, reason: str, most: int, *, after: str = "") -> list[str]:
+        """Return the first ids of a batch's submissions that ended for a reason (not by success), in order.
+
+        Quick, however many there are; `after` is an id to go on behind. Those that a worker of version 0.1 ended aren't
+        among them.
+        """
+        first = f"({reason}\n{after}" if after else f"[{reason}\n"
+        rows = self._redis.zrange(keys.ended(batch), first, f"({reason}\v", bylex=True, offset=0, num=most)
+        return [item.decode().rpartition("\n")[2] for item in rows]
+
+    def tallies(self, account: str) -> Tallies:
+        """Return what was counted for an account."""
+        return parse_tallies(read_row(self._redis.hgetall(keys.account(account))))
+
+    def accounts(self) -> list[str]:
+        """Return the names of the accounts that ever had a batch."""
+        return sorted(item.decode() for item in self._redis.smembers(keys.ACCOUNTS))
+
     def submissions(self, batch: str) -> Iterator[Submission]:
         """Yield a batch's submissions in the order of their files, reading a few hundred at a time."""
         every = self.ids(self.batch(batch))
         while ids := list(islice(every, 500)):
-            with self._redis.pipeline(transaction=False) as pipe:
-                for item in ids:
-                    pipe.hgetall(keys.submission(item))
-                rows = pipe.execute()
-            yield from (parse_submission(item, raw) for item, raw in zip(ids, rows, strict=True) if b"state" in raw)
+            yield from self.some_submissions(ids)
 
     def files(self, submission: str) -> tuple[PlannedFile, ...]:
         """Return a submission's files in manifest order. Raises `UnknownSubmission`."""

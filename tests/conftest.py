@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from config.embedded import EmbeddedServer
+from paceline import redis_keys as keys
 from paceline.redis_keys import PERMANENT
 from tests.support import world as worlds
 from tests.support.quick_redis import Databases
@@ -35,13 +36,26 @@ def no_key_is_leaked() -> Iterator[None]:
     yield
     for made in worlds.MADE:
         assert leaked_keys(made.redis) == []
+        assert_index_of_reasons(made)
     worlds.MADE.clear()
+
+
+def assert_index_of_reasons(made: worlds.World) -> None:
+    """Check that what didn't succeed is found by its reason, whatever happened in a world."""
+    for batch in made.views.batches():
+        found = {reason: made.views.ended(batch.id, reason, batch.total + 1) for reason in batch.reasons}
+        assert {reason: len(ids) for reason, ids in found.items()} == batch.reasons
+        assert made.redis.zcard(keys.ended(batch.id)) == sum(batch.reasons.values())
+        by_id = {item: reason for reason, ids in found.items() for item in ids}
+        assert {item.id: item.reason for item in made.views.some_submissions(list(by_id))} == by_id
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run one real Redis server for all tests of this process; yields its socket."""
     with EmbeddedServer(tmp_path_factory.mktemp("redis")) as running:
+        with redis.Redis(unix_socket_path=str(running.socket_path)) as client:
+            client.config_set("appendfsync", "everysec")  # no test pulls its plug, and a busy disk makes them slow
         yield running.socket_path
 
 

@@ -10,6 +10,7 @@ local closed = tonumber(s[1] or '0')
 local strikes = tonumber(s[2] or '0')
 if now - tonumber(s[3] or '0') > tonumber(ARGV[5]) then strikes = 0 end
 local fresh = closed <= now
+if ARGV[3] == '1' then redis.call('HINCRBY', KEYS[2], 'refused', 1) end
 if fresh then strikes = strikes + 1 end
 local stay = ARGV[1] ~= '' and tonumber(ARGV[1]) or 0
 if stay < 1000 then stay = math.min(1000 * 2 ^ math.max(math.min(strikes - 1, 20), 0), tonumber(ARGV[6])) end

@@ -11,6 +11,7 @@ local now = now_ms()
 reopen(from, row[1], row[2])
 if row[6] then
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', '-' .. row[6])
+  redis.call('HSET', KEYS[1], 'told', row[6])  -- monitoring has counted them
 else
   redis.call('HINCRBY', KEYS[2], 'unpriced', -1)
 end

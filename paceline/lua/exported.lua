@@ -24,7 +24,8 @@ if not from then return { why } end
 local now = now_ms()
 local generation = move(from, 'exported', 0, 'exported')
 redis.call('PEXPIRE', KEYS[17], 3600000)  -- another export may be under way and still read them
-local ended = redis.call('HMGET', KEYS[1], 'outcome', 'reason')
+local ended = redis.call('HMGET', KEYS[1], 'outcome', 'reason', 'finished_ms')
+if ended[3] then observe(KEYS[14], 't:export_s', now - tonumber(ended[3])) end
 judged(ended[1], ended[2], 1)
 tolerate(string.match(ARGV[1], '^(.*)%-'), now)
 local row = redis.call('HMGET', KEYS[2], 'listed', 'total', 'n:exported')

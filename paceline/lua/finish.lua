@@ -18,6 +18,8 @@ if ARGV[9] == '' and from == 'running' then redis.call('HINCRBY', KEYS[2], 'unpr
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'credits', ARGV[9])
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[9])
+  local told = tonumber(redis.call('HGET', KEYS[1], 'told') or '0')  -- before it was collected
+  redis.call('HINCRBYFLOAT', KEYS[14], 't:credits', tostring(tonumber(ARGV[9]) - told))
   if tonumber(ARGV[9]) > tonumber(redis.call('HGET', KEYS[2], 'credits_most') or '0') then
     redis.call('HSET', KEYS[2], 'credits_most', ARGV[9])
   end
@@ -27,9 +29,13 @@ redis.call('HDEL', KEYS[1], 'permit')
 local submitted = redis.call('HGET', KEYS[1], 'submitted_ms')
 if submitted then
   redis.call('HINCRBY', KEYS[2], 'runs_done', 1)
-  redis.call('HINCRBY', KEYS[2], 'runs_ms', int(math.max(now - tonumber(submitted), 0)))
+  local lasted = math.max(now - tonumber(submitted), 0)
+  redis.call('HINCRBY', KEYS[2], 'runs_ms', int(lasted))
+  observe(KEYS[2], 'run_s', lasted)
+  observe(KEYS[14], 't:run_s', lasted)
 end
 redis.call('HINCRBY', KEYS[2], 'o:' .. ARGV[5], 1)
 redis.call('HINCRBY', KEYS[2], 'files:' .. ARGV[5], redis.call('HGET', KEYS[1], 'files'))
-if ARGV[5] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[6], 1) end
+if ARGV[5] ~= 'succeeded' then ended_by(ARGV[1], ARGV[6], 1) end
+tally('ended:' .. ARGV[5])
 return { 'ok', move(from, 'finished', now + tonumber(ARGV[11]), ARGV[3], { 'outcome', ARGV[5], 'reason', ARGV[6] }) }

@@ -20,7 +20,7 @@ if row[1] ~= 'failed' or tonumber(row[3]) < 2 or left < tonumber(ARGV[3]) or bat
 end
 redis.call('HINCRBY', KEYS[2], 'isolated', ARGV[3])
 redis.call('HINCRBY', KEYS[2], 'files:failed', -tonumber(row[3]))
-if redis.call('HINCRBY', KEYS[2], 'why:' .. row[2], -1) == 0 then redis.call('HDEL', KEYS[2], 'why:' .. row[2]) end
-redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[4], 1)
+ended_by(ARGV[1], row[2], -1)
+ended_by(ARGV[1], ARGV[4], 1)
 redis.call('HSET', KEYS[1], 'reason', ARGV[4])
 return { 'split' }

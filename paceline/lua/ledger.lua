@@ -49,12 +49,42 @@ local function about(token)
   return (token or '') == '' or token == redis.call('HGET', KEYS[1], 'token')
 end
 
+-- Count something that happened for an account, for ever: what monitoring shows. Nothing is decided by it.
+local function tally(name, by)
+  redis.call('HINCRBY', KEYS[14], 't:' .. name, by or 1)
+end
+
+-- Count a duration in a histogram: a field for each bucket, named by its upper bound in seconds, and their sum in ms.
+-- paceline/tallies.py has the same bounds.
+local BOUNDS = { 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600 }
+
+local function observe(key, name, ms)
+  local bucket = 'inf'
+  for _, bound in ipairs(BOUNDS) do
+    if ms <= bound * 1000 then
+      bucket = string.format('%g', bound)
+      break
+    end
+  end
+  redis.call('HINCRBY', key, name .. ':' .. bucket, 1)
+  redis.call('HINCRBY', key, name .. ':sum', int(math.max(ms, 0)))
+end
+
+-- Count why a submission didn't succeed (`by` 1), or count it no longer (-1), and note it so that it is found by the
+-- reason: in a zset of `reason LF id` beside the batch hash, all of the same score.
+local function ended_by(id, reason, by)
+  if redis.call('HINCRBY', KEYS[2], 'why:' .. reason, by) == 0 then redis.call('HDEL', KEYS[2], 'why:' .. reason) end
+  local key, member = KEYS[2] .. ':ended', reason .. '\n' .. id
+  if by > 0 then redis.call('ZADD', key, 0, member) else redis.call('ZREM', key, member) end
+end
+
 -- Append to the batch's journal. facts: flat list of names and values.
 local function note(verb, from, to, generation, facts)
   local entry = { 'submission', ARGV[1], 'verb', verb, 'from', from, 'to', to, 'generation', int(generation),
                   'attempt', redis.call('HGET', KEYS[1], 'attempt') or '0' }
   for _, fact in ipairs(facts or {}) do entry[#entry + 1] = fact end
   redis.call('XADD', KEYS[3], '*', unpack(entry))
+  tally('verb:' .. verb)
 end
 
 -- Let the batch be fed (unless it is paused): its fair share starts at the account's present, not at zero.
@@ -130,7 +160,7 @@ local function reopen(from, outcome, reason)
   if from == 'exported' then judged(outcome, reason, -1) end
   redis.call('HINCRBY', KEYS[2], 'o:' .. outcome, -1)
   redis.call('HINCRBY', KEYS[2], 'files:' .. outcome, -tonumber(redis.call('HGET', KEYS[1], 'files')))
-  if redis.call('HINCRBY', KEYS[2], 'why:' .. reason, -1) == 0 then redis.call('HDEL', KEYS[2], 'why:' .. reason) end
+  if outcome ~= 'succeeded' then ended_by(ARGV[1], reason, -1) end
   redis.call('HDEL', KEYS[1], 'outcome', 'reason', 'error', 'raw_status', 'finished_ms')
   redis.call('HDEL', KEYS[2], 'closed', 'closing', 'finished_ms', 'audit_at', 'audit_tries')
 end

@@ -5,7 +5,8 @@
 -- so no window at the provider ever sees more than L.
 --
 -- State hash: closed_until (ms), closed_why, strikes, learned (limit), learned_ms, last_ms (newest time seen),
--- seq (member counter), server (run id), clock:HOST (Redis time minus that host's boot clock, ms),
+-- seq (member counter), m:MINUTE (permits granted in that minute since the epoch, for monitoring: the last hour),
+-- refused (429s, for monitoring), server (run id), clock:HOST (Redis time minus that host's boot clock, ms),
 -- suspect:HOST (another such difference, seen once).
 -- `p` is a table of {log=, state=, limit=, window=, durable=, host=, mono=}; see pace_args().
 
@@ -85,6 +86,16 @@ local function pace_free(p, now)
   return 0, math.max(tonumber(oldest[2]) + p.window - now, 1)
 end
 
+-- Count a permit in its minute, and forget the minutes that are not of the last hour.
+local function count_minute(p, now)
+  local minute = math.floor(now / 60000)
+  if redis.call('HINCRBY', p.state, 'm:' .. string.format('%.0f', minute), 1) > 1 then return end
+  for _, name in ipairs(redis.call('HKEYS', p.state)) do
+    local at = tonumber(string.match(name, '^m:(%d+)$') or minute)
+    if at <= minute - 60 or at > minute + 1 then redis.call('HDEL', p.state, name) end
+  end
+end
+
 -- Take one permit. Returns its name and 0, or nil and ms to wait.
 local function pace_take(p, now)
   local free, wait = pace_free(p, now)
@@ -92,5 +103,6 @@ local function pace_take(p, now)
   local name = string.format('%.0f', redis.call('HINCRBY', p.state, 'seq', 1))
   redis.call('ZADD', p.log, now, name)
   redis.call('PEXPIRE', p.log, p.window * 2)
+  count_minute(p, now)
   return name, 0
 end

@@ -22,7 +22,7 @@ for name, at in pairs(counts) do
   redis.call('HINCRBY', KEYS[2], name, at and ARGV[at] or 1)
 end
 judged(ARGV[8], ARGV[9], 1)
-if ARGV[8] ~= 'succeeded' then redis.call('HINCRBY', KEYS[2], 'why:' .. ARGV[9], 1) end
+if ARGV[8] ~= 'succeeded' then ended_by(ARGV[1], ARGV[9], 1) end
 if ARGV[15] ~= '' then
   redis.call('HINCRBYFLOAT', KEYS[2], 'credits', ARGV[15])
   local dearest = tonumber(redis.call('HGET', KEYS[2], 'credits_most') or '0')
@@ -47,7 +47,9 @@ if ARGV[11] ~= '' then
   redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)
   if submitted and finished then
     redis.call('HINCRBY', KEYS[2], 'runs_done', 1)
-    redis.call('HINCRBY', KEYS[2], 'runs_ms', int(math.max(finished - submitted, 0)))
+    local lasted = math.max(finished - submitted, 0)
+    redis.call('HINCRBY', KEYS[2], 'runs_ms', int(lasted))
+    observe(KEYS[2], 'run_s', lasted)
   end
   -- The positive control of lists: the youngest run is the likeliest to be still there.
   local seen = tonumber(redis.call('HGET', KEYS[15], 'seen_ms') or '-1')

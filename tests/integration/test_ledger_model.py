@@ -314,7 +314,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert isinstance(answer, Moved)
             oracle.past += [oracle.run_id] if oracle.run_id else []
             oracle.run_id, oracle.looks = None, 0
-            oracle.plan_again(self.server)
+            oracle.move(State.PLANNED)  # in the life of Redis that it had: it may have been retried in a lost one
         else:
             assert isinstance(answer, Lost)
 

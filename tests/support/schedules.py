@@ -251,7 +251,7 @@ class Trial:
         if world.spool.waiting():
             say(f"the spool still holds {world.spool.waiting()}")
         for name in world.redis.keys("pl:*"):
-            kept = name == b"pl:batches" or name.endswith(b":halves") or b"pace" in name
+            kept = name == b"pl:batches" or name.endswith((b":halves", b":ended")) or b"pace" in name
             if world.redis.type(name) == b"zset" and not kept:
                 say(f"left in {name.decode()}: {world.redis.zrange(name, 0, 3)}")
 
