@@ -12,6 +12,7 @@ import click
 from cli.session import session
 from config.settings import load_settings
 from paceline.errors import ConfigError
+from paceline.secrets import read_secret
 
 PASSWORD = "FLOWER_BASIC_AUTH"  # noqa: S105  # the name of the variable, which Flower reads itself
 
@@ -25,9 +26,13 @@ def command(port: int, address: str) -> None:
     Its live pages need task events, which are off by default as they cost about 40 % of message throughput: start the
     workers with PACELINE_EVENTS=true. A submission's task has the submission's id.
 
-    Other machines can reach it only if the environment variable FLOWER_BASIC_AUTH=USER:PASSWORD protects it.
+    Other machines can reach it only if the environment variable FLOWER_BASIC_AUTH=USER:PASSWORD protects it, or a file
+    with that in it, which FLOWER_BASIC_AUTH_FILE names.
     """
-    check_reachable(address, password=os.environ.get(PASSWORD, ""))
+    login = read_secret(PASSWORD)
+    check_reachable(address, password=login)
+    if login:
+        os.environ[PASSWORD] = login  # Flower knows nothing of files
     settings = load_settings()
     with session(settings):
         if not settings.events:

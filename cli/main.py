@@ -43,6 +43,7 @@ VERBS = {
     "worker": ("cli.worker", "Run one worker in the foreground."),
     "beat": ("cli.beat", "Send the ticks that start schedules."),
     "hooks": ("cli.hooks", "Take hints that runs have ended: webhooks, streams."),
+    "alive": ("cli.alive", "Tell whether a worker, beat or Flower is alive here."),
     "flower": ("cli.flower", "Watch the workers in Flower."),
     "sandbox": ("sandbox.command", "Stand in for the providers' APIs on this machine."),
 }

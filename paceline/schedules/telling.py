@@ -13,6 +13,7 @@ from paceline import jsonl
 from paceline.errors import SinkError
 from paceline.schedules.judging import End, Event, describe
 from paceline.schedules.night import Night
+from paceline.secrets import SUFFIX, has_secret
 from paceline.sinks.places import SECRET_ENV
 from paceline.sinks.posting import Receiver, read_secret
 from paceline.times import iso
@@ -53,11 +54,10 @@ def tell(to: Sequence[str], name: str, value: dict[str, Any], *, folder: str, se
     """
     body = jsonl.encode(value)
     if to[0].lower().startswith(("http://", "https://")):
-        Receiver(to[0], allow_http=True).deliver(
-            name, body, read_secret if os.environ.get(SECRET_ENV, "").strip() else None
-        )
+        Receiver(to[0], allow_http=True).deliver(name, body, read_secret if has_secret(SECRET_ENV) else None)
         return
-    environment = {key: text for key, text in os.environ.items() if key not in {*secrets, SECRET_ENV}}
+    hidden = {one + end for one in (*secrets, SECRET_ENV) for end in ("", SUFFIX)}
+    environment = {key: text for key, text in os.environ.items() if key not in hidden}
     try:
         process = subprocess.Popen(
             list(to),

@@ -13,7 +13,7 @@ import pytest
 
 from cli.exits import Exit
 from config.schedules import Schedule
-from config.services import Services, open_services
+from config.services import Services, open_services, worker_name
 from config.settings import load_settings
 from paceline.errors import SinkError
 from paceline.schedules import telling
@@ -145,6 +145,15 @@ def test_schedules_without_a_beat_are_mentioned(verbs: Verbs, services: Services
     assert checks["schedules"]["ok"] is True
     end_beat(services.redis, "here:1@x")
     assert live_beats(services.redis, now_ms) == []
+
+
+def test_a_beat_is_alive_by_its_own_sign_alone(verbs: Verbs, services: Services) -> None:
+    now_ms = services.views.now_ms()
+    note_beat(services.redis, "elsewhere:1@x", now_ms, 60)
+    assert verbs("alive", "beat").code == 1
+    note_beat(services.redis, worker_name(), now_ms, 60)
+    assert verbs("alive", "beat").code == 0
+    assert verbs("alive", "worker").code == 1
 
 
 # --- steering
