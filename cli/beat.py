@@ -9,7 +9,6 @@ import click
 
 from cli.owner import stop_with
 from config.settings import load_settings
-from paceline.errors import ConfigError
 
 
 @click.command("beat")
@@ -17,7 +16,7 @@ from paceline.errors import ConfigError
 def command(owner_fd: int | None) -> None:
     """Send the ticks that start schedules, in the foreground. Several may run: each night is started once.
 
-    Workers take the ticks: `paceline up` starts both. Exit code 6 if there is no schedule, or one that can't work.
+    Workers take the ticks: `paceline up` starts both. Exit code 6 if a schedule can't work.
     """
     from config.connections import check_redis, connect, mask_of
     from config.logs import setup_logging
@@ -25,7 +24,9 @@ def command(owner_fd: int | None) -> None:
 
     settings = load_settings()
     if not settings.schedules:
-        raise ConfigError("there is no schedule; write [schedules.NAME] into paceline.toml, see docs/schedules.md")
+        click.echo(
+            "There is no schedule to tick for: write [schedules.NAME] into paceline.toml, then start anew", err=True
+        )
     for schedule in settings.schedules.values():
         check_schedule(settings, schedule, datetime.now(UTC))
     check_redis(connect(settings), settings.allow_unsafe_redis)

@@ -21,8 +21,8 @@ SCHEDULE_TASK = "paceline.schedule"
 
 def celery_settings(settings: Settings) -> dict[str, object]:
     """Return the configuration of the Celery application; `app.conf.update(celery_settings(settings))`."""
-    beat = _beat(settings) if settings.schedules else {}
-    return {**_messages(settings), **_connection(settings), **_results(settings), **_worker(settings), **beat}
+    parts = (_messages, _connection, _results, _worker, _beat)
+    return {name: value for part in parts for name, value in part(settings).items()}
 
 
 def _messages(settings: Settings) -> dict[str, object]:
@@ -105,8 +105,9 @@ def _beat(settings: Settings) -> dict[str, object]:
     tick_s = settings.schedule_tick_seconds
     # Ticks that nobody took are worth nothing a minute later; shorter, and clocks that differ would lose all of them.
     options = {"queue": CONTROL_QUEUE, "expires": max(3 * tick_s, 60.0), "ignore_result": True}
+    entry = {"task": SCHEDULE_TASK, "schedule": tick_s, "options": options}
     return {
-        "beat_schedule": {"paceline.schedule": {"task": SCHEDULE_TASK, "schedule": tick_s, "options": options}},
+        "beat_schedule": {"paceline.schedule": entry} if settings.schedules else {},
         "beat_scheduler": "worker.beat:Ticks",
         "beat_max_loop_interval": min(tick_s, 5.0),
     }

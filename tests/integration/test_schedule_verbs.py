@@ -104,7 +104,6 @@ def test_a_schedule_that_cannot_work_is_named_and_nothing_is_started(verbs: Verb
 def test_without_schedules_the_verbs_say_how_to_make_one(verbs: Verbs, tmp_path: Path) -> None:
     (tmp_path / "paceline.toml").unlink()
     assert verbs("schedule", "list").code == Exit.NOTHING_TO_DO
-    assert verbs("beat").code == Exit.CONFIG
     said = verbs("schedule", "show", "nightly")
     assert (said.code, "docs/schedules.md" in said.stderr) == (Exit.USAGE, True)
 
