@@ -74,11 +74,13 @@ def carry(services: Services, night: Night, holder: str, interrupted: Interrupte
     except NothingToDo as error:
         _end(services, night, holder, NightState.SKIPPED, reason=Skip.NOTHING)
         return error
-    except (ProviderError, SinkError, *LOST_REDIS) as error:
-        problem = error if isinstance(error, PacelineError) else ConfigError("Redis went away")
+    except LOST_REDIS:
+        return ConfigError("Redis went away; the night is taken again when its lease has run out")
+    except (ProviderError, SinkError) as error:
         pause_s = min(services.settings.schedule_retry_seconds * 2 ** max(night.tries - 1, 0), LONGEST_PAUSE_S)
-        services.nights.put_back(night.schedule, night.due_ms, holder, error=str(problem), again_s=pause_s)
-        return problem
+        begun = _is_begun(services, night)
+        services.nights.put_back(night.schedule, night.due_ms, holder, error=str(error), again_s=pause_s, begun=begun)
+        return error
     except LostNight:
         raise
     except PacelineError as error:
@@ -98,10 +100,15 @@ def _end(
     services: Services, night: Night, holder: str, state: NightState, *, reason: str = "", error: str = ""
 ) -> None:
     facts = {"schedule": night.schedule, "due": night.shown, "state": state.value}
-    found = services.nights.find(night.schedule, night.due_ms)
-    begun = state is NightState.STARTED or bool(found and found.batch and services.views.find_batch(found.batch))
+    begun = state is NightState.STARTED or _is_begun(services, night)
     if services.nights.end(night.schedule, night.due_ms, holder, state, reason=reason, error=error, begun=begun):
         log.info("schedule.night", extra={**facts, **({"error": error} if error else {})})
+
+
+def _is_begun(services: Services, night: Night) -> bool:
+    """Tell whether the ledger has the batch that was noted last: from then on what is asked stays as it is."""
+    found = services.nights.find(night.schedule, night.due_ms)
+    return bool(found and found.batch and services.views.find_batch(found.batch))
 
 
 def _plan(services: Services, night: Night, lease: _Lease, interrupted: Interrupted) -> bool:

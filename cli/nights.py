@@ -50,8 +50,10 @@ class NightShown:
 
     @property
     def told(self) -> str:
-        """Return what somebody was told of, with the times."""
-        return ", ".join(f"{event} {_told(at)}" for event, at in sorted(self.night.told.items()))
+        """Return what somebody was told of, or wasn't."""
+        return ", ".join(
+            f"{event}{'' if at.isdigit() else f' ({at})'}" for event, at in sorted(self.night.told.items())
+        )
 
 
 def _told(at: str) -> str:

@@ -22,6 +22,9 @@ from paceline.errors import ConfigError, PacelineError, UnsafeRedis
 from paceline.schedules.due import at_ms
 from paceline.times import iso
 
+WHY_CHARACTERS = 80
+"""Shown of an error; `--json` has all of it."""
+
 
 @click.group("schedule")
 def command() -> None:
@@ -118,11 +121,15 @@ def show(name: str, as_json: bool) -> int:
     if as_json:
         print_json([one.as_dict() for one in found])
     elif found:
-        rows = [(one.as_dict()["due"], one.state, one.night.batch or "", one.why, one.told) for one in found]
+        rows = [(one.as_dict()["due"], one.state, one.night.batch or "", _short(one.why), one.told) for one in found]
         print_columns([("DUE", "STATE", "BATCH", "WHY", "TOLD"), *rows])
     else:
         click.echo(f"{name} has had no night yet", err=True)
     return Exit.DONE
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WHY_CHARACTERS else text[: WHY_CHARACTERS - 1] + "…"
 
 
 @command.command("run")

@@ -22,7 +22,8 @@ def bad_value(error: ValidationError, origins: Mapping[Way, Origin], values: Map
     # What is missing is mostly missing because something else is wrong.
     first = min(error.errors(include_url=False), key=lambda details: details["type"] == "missing")
     way = tuple(str(part) for part in first["loc"])
-    way = next((way[:end] for end in range(len(way), 0, -1) if way[:end] in origins), way)
+    if first["type"] != "missing":  # of a list, the item that is wrong
+        way = next((way[:end] for end in range(len(way), 0, -1) if way[:end] in origins), way)
     if first["type"] == "missing":
         return _missing(way, origins)
     origin = origins.get(way, Origin(".".join(way), "settings"))

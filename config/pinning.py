@@ -66,7 +66,8 @@ def pin(schedule: Schedule, due: datetime) -> dict[str, Any]:
             **{said: getattr(schedule, said) for said in _SAID},
             "name": name,
             "sources": [schedule.source_path(render(text, schedule.name, local)) for text in schedule.source],
-            "to": _places(schedule, local),
+            # What a person starts in between must not take the place of that day's night.
+            "to": _places(schedule, local, extra=not schedule.times.is_due(due)),
             "inputs": [f"{key}={value}" for key, value in schedule.inputs.items()],
         },
     }
@@ -110,8 +111,8 @@ def _problems(settings: Settings, schedule: Schedule, now: datetime) -> Iterator
         yield f"to: {error}"
 
 
-def _places(schedule: Schedule, due: datetime) -> list[str]:
-    return [schedule.place(render(text, schedule.name, due)) for text in schedule.to]
+def _places(schedule: Schedule, due: datetime, *, extra: bool = False) -> list[str]:
+    return [schedule.place(render(text, schedule.name, due, extra=extra)) for text in schedule.to]
 
 
 def _remedy(one: datetime, other: datetime) -> str:

@@ -19,14 +19,20 @@ def check_fields(text: str) -> None:
     _replace(text, dict.fromkeys(NAMES, ""))
 
 
-def render(text: str, name: str, due: datetime) -> str:
+def render(text: str, name: str, due: datetime, *, extra: bool = False) -> str:
     """Fill in the placeholders from a due time in the schedule's zone.
 
     `{date}` is 2026-11-23, `{time}` 0200 (020030 where the due time has seconds; 0200-2 when clocks show that for the
     second time in a night), `{name}` the schedule's; then `{year}`, `{month}`, `{day}`. `{{` and `}}` stand for braces.
-    Raises `UsageError` for any other.
+    Raises `UsageError` for any other. With `extra`, the result is like that of no due time: the time stands in it
+    to the second, behind the day where there is no `{time}`.
     """
-    return _replace(text, fields_of(name, due))
+    fields = fields_of(name, due)
+    if extra:
+        fields["time"] = due.strftime("%H%M%S")
+        if "{time}" not in text:
+            fields |= {part: f"{fields[part]}T{fields['time']}" for part in ("date", "day")}
+    return _replace(text, fields)
 
 
 def fields_of(name: str, due: datetime) -> dict[str, str]:

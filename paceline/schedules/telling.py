@@ -65,7 +65,7 @@ def tell(to: Sequence[str], name: str, value: dict[str, Any], *, folder: str, se
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={**environment, "PACELINE_EVENT_ID": name},
+            env={**environment, "SCHEDULE_EVENT_ID": name},
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

@@ -103,7 +103,7 @@ def _take(
     tries = nights.take(plan.name, night.due_ms, holder, lease_s)
     if tries > MOST_TRIES:
         error = night.error or f"the process that plans it has died {MOST_TRIES} times; see home/log"
-        nights.end(plan.name, night.due_ms, holder, NightState.FAILED, error=error)
+        nights.end(plan.name, night.due_ms, holder, NightState.FAILED, error=error, begun=True)
         return None
     return Carry(plan.name, night.due_ms, holder) if tries else None
 

@@ -191,8 +191,10 @@ def test_a_night_whose_process_dies_each_time_is_given_up(machine: Machine) -> N
     machine.pass_(1800)
     for _ in range(MOST_TRIES + 1):
         machine.tick()
+        machine.begin(machine.carriers[-1])
         machine.pass_(LEASE_S)
     (night,) = machine.nights.last("n")
+    assert night.batch in machine.opened  # what was begun stays what it is
     assert (night.state, len(machine.carriers)) == (NightState.FAILED, MOST_TRIES)
     assert "died" in night.error
 

@@ -252,7 +252,7 @@ def test_a_command_gets_the_event_on_stdin_and_no_key(verbs: Verbs, services: Se
     wait_for(lambda: told(services, 1), "the note that it was told")
     heard = json.loads((tmp_path / "heard").read_text())
     assert heard["said"]["event"] == "skipped"
-    assert heard["env"]["PACELINE_EVENT_ID"] == f"nightly_{due(1)}_skipped"
+    assert heard["env"]["SCHEDULE_EVENT_ID"] == f"nightly_{due(1)}_skipped"
     assert "canary-key" not in heard["env"].values()
     assert "PACELINE_REDIS_URL" not in heard["env"]
 

@@ -10,6 +10,7 @@ import pytest
 
 from cli.asked import Asked
 from cli.carrying import asked_of, target_of
+from config.celeryconfig import celery_settings
 from config.pinning import check_schedule, pin
 from config.schedules import Schedule
 from config.settings import Settings, load_settings
@@ -180,6 +181,26 @@ def test_two_destinations_that_meet_are_refused(tmp_path: Path) -> None:
 def test_an_agent_of_no_account_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"schedules\.nightly\.agent: no account archive"):
         check_schedule(*nightly(tmp_path, TABLE.replace("kolena:42", "archive:42")), NOW)
+
+
+@pytest.mark.parametrize(
+    ("to", "place"), [("out/{date}", "out/2026-11-23T111530"), ("{year}/{month}/{day}", "2026/11/23T111530")]
+)
+def test_a_night_in_between_never_takes_the_place_of_that_days(tmp_path: Path, to: str, place: str) -> None:
+    _, schedule = nightly(tmp_path, TABLE.replace("out/{date}", to).replace("inbox", "in/{date}"))
+    extra, regular = pin(schedule, DUE.replace(hour=10, minute=15, second=30)), pin(schedule, DUE)
+    assert extra["asked"]["to"] == [str(tmp_path / place)]
+    assert extra["asked"]["to"] != regular["asked"]["to"]
+    assert extra["asked"]["sources"] == regular["asked"]["sources"]
+
+
+def test_beat_sends_one_tick_which_expires_and_only_where_there_are_schedules(tmp_path: Path) -> None:
+    settings, _ = nightly(tmp_path, "schedule_tick_seconds = 5\n" + TABLE)
+    found = celery_settings(settings)
+    entry = found["beat_schedule"]["paceline.schedule"]  # type: ignore[index]  # a table of anything
+    assert (entry["schedule"], entry["options"]["queue"], entry["options"]["expires"]) == (5, "control", 60)
+    (tmp_path / "paceline.toml").unlink()
+    assert "beat_schedule" not in celery_settings(load_settings({}, tmp_path))
 
 
 # --- the batch's id
