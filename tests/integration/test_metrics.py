@@ -99,7 +99,7 @@ def test_the_metrics_agree_with_the_ledger(world: World, settings: Settings) -> 
     assert one(found, "paceline_submissions", state="planned") == 5 == sum(world.states(open_).values())
     assert one(found, "paceline_batches", state="complete") == 1
     assert one(found, "paceline_files", outcome="succeeded") == 18
-    assert one(found, "paceline_waiting_submissions") == 5
+    assert one(found, "paceline_waiting_submissions", class_="add") == 5
     assert one(found, "paceline_outcomes_total", outcome="failed") == 2
     assert one(found, "paceline_transitions_total", verb="accepted") == 8
     assert one(found, "paceline_transitions_total", verb="hold") == 0  # there before the first, so that it can rise
@@ -176,7 +176,9 @@ def test_what_stands_still_or_waits_for_somebody_is_told(everything: dict[Series
     assert one(found, "paceline_uncertain_oldest_seconds", account="other") == 0
     assert one(found, "paceline_batch_idle_seconds", batch="b000000001", waits_for="provider") >= 60
     assert one(found, "paceline_batches_paused", account="fake", reason="no_credit") == 1
-    assert one(found, "paceline_waiting_submissions", account="fake") == 0  # a paused batch waits for something else
+    assert (
+        one(found, "paceline_waiting_submissions", account="fake", class_="add") == 0
+    )  # a paused batch waits for something else
     assert one(found, "paceline_account_paused", account="other", reason="other") == 1  # no word of ours
     assert one(found, "paceline_circuit_open", account="third") == 1
     assert one(found, "paceline_duplicate_runs_total", account="other") == 2
@@ -207,7 +209,16 @@ def test_a_paused_account_has_no_batch_that_stands_still(real_redis: Any, settin
     real_redis.hset(keys.account("fake"), "paused", "by_person")
     found = scrape(settings)
     assert labels_of(found, "paceline_batch_idle_seconds") == []
-    assert one(found, "paceline_waiting_submissions") == 0
+    assert one(found, "paceline_waiting_submissions", class_="add") == 0
+
+
+def test_work_waits_for_permits_of_the_class_that_will_start_it(real_redis: Any, settings: Settings) -> None:
+    open_batch(real_redis, "b000000001", 1, **{"n:planned": 4})
+    open_batch(real_redis, "b000000002", 1, **{"n:planned": 7, "choice:wait": "30"})
+    open_batch(real_redis, "b000000003", 1, **{"n:planned": 3, "choice:wait": "auto"})  # 9 in all: at once
+    found = scrape(settings)
+    assert one(found, "paceline_waiting_submissions", class_="add") == 4
+    assert one(found, "paceline_waiting_submissions", class_="wait") == 10
 
 
 def test_only_so_many_batches_have_series_of_their_own(real_redis: Any, settings: Settings) -> None:
