@@ -10,6 +10,9 @@ from typing import Any
 import click
 
 from config.logs import printable
+from paceline.wording import amount as amount
+from paceline.wording import counted as counted
+from paceline.wording import size as size
 
 
 def print_json(value: Any) -> None:
@@ -35,22 +38,3 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 def local_time(ms: int) -> str:
     """Write milliseconds since the epoch as this machine's wall clock shows it, to the second."""
     return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def size(size_bytes: int) -> str:
-    """Write bytes for people, in powers of ten: 999 B, 12.3 kB, 4.5 GB."""
-    value, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 999.95 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{size_bytes} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def amount(credits: float) -> str:
-    """Write credits for people, to the hundredth, whatever the size: 1,234,567.5."""
-    return f"{credits:,.2f}".rstrip("0").rstrip(".")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from cli.output import amount
 from paceline.limiter import PaceView
+from paceline.wording import duration as duration
 
 PLAIN_EVERY_S = 5.0
 
@@ -34,16 +35,6 @@ class Progress(Protocol):
 
     def close(self) -> None:
         """Leave the screen as it should stay."""
-
-
-def duration(seconds: float) -> str:
-    """Write seconds for people: 8 s, 2 min 05 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def per_minute(pace: PaceView) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.exits import Exit, exit_of_batch
-from cli.follow import class_of, title, waiting_for
+from cli.follow import class_of, title
 from cli.lost import noticing_loss
 from cli.output import counted, print_columns, print_fields, print_json
 from cli.pauses import who_and_when
@@ -28,6 +28,7 @@ from paceline.model import Choice, Rate, State
 from paceline.pauses import find_pause
 from paceline.summary import summarize
 from paceline.views import BatchView
+from paceline.waiting import look_around, stopped_by
 
 WATCH_S = 1.0
 EXAMPLES = 3
@@ -92,17 +93,9 @@ def _look(services: Services, batch: BatchView) -> tuple[dict[str, Any], PaceVie
 def _why_waiting(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
     if batch.closed:
         return None
-    if batch.paused or services.views.account(batch.account).paused:
-        return waiting_for(services, batch, pace or NO_PACE)
-    if exit_of_batch(batch, summarize(batch, services.views.now_ms())) is Exit.HELD:
-        return "a person's decision on what is held"
-    if _unattended(services, batch):
-        return "no live worker: go on with the same `paceline run …`, or with `paceline up`"
-    return waiting_for(services, batch, pace or NO_PACE)
-
-
-def _unattended(services: Services, batch: BatchView) -> bool:
-    return submit_queue(batch.account) not in services.views.queues_read()
+    around = look_around(services.views, services.circuit, batch.account)
+    why = stopped_by(batch, around, pace, submit_queue(batch.account))
+    return None if why is None else printable(why)
 
 
 def _watch(services: Services, batch_id: str) -> None:

@@ -149,6 +149,10 @@ class Views:
         rows = self._redis.zrange(keys.ended(batch), first, f"({reason}\v", bylex=True, offset=0, num=most)
         return [item.decode().rpartition("\n")[2] for item in rows]
 
+    def all_ended(self, batch: BatchView) -> bool:
+        """Tell whether `ended` finds all that didn't succeed; not so where a worker of version 0.1 had a part in it."""
+        return int(self._redis.zcard(keys.ended(batch.id))) == sum(batch.reasons.values())
+
     def tallies(self, account: str) -> Tallies:
         """Return what was counted for an account."""
         return parse_tallies(read_row(self._redis.hgetall(keys.account(account))))
