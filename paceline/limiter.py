@@ -8,7 +8,7 @@ more than `limit` requests, whatever the workers do. Against a sliding window no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,22 +109,7 @@ class Limiter:
             pipe.hgetall(state_key)
             pipe.zrange(log, -rate.limit, -rate.limit, withscores=True)
             used, minute, raw, oldest = pipe.execute()
-        state: Mapping[bytes, bytes] = raw
-        closed = max(float(state.get(b"closed_until", b"0")) - now, 0.0) / 1000
-        why = state.get(b"closed_why")
-        learned = state.get(b"learned")
-        next_free = closed
-        if used >= rate.limit and oldest:
-            next_free = max(closed, (oldest[0][1] + window - now) / 1000)
-        return PaceView(
-            rate=rate,
-            used=int(used),
-            used_last_minute=int(minute),
-            learned=_recovered(float(learned), float(state[b"learned_ms"]), now, window, rate) if learned else None,
-            closed_s=closed,
-            closed_why=why.decode() if why and closed else None,
-            next_free_s=max(next_free, 0.0),
-        )
+        return parse_pace(rate, window, now, used=used, used_last_minute=minute, raw=raw, oldest=oldest)
 
     def last_hour(self, account: str, endpoint: EndpointClass) -> tuple[int, ...]:
         """Return how many permits were granted in each of the last 60 minutes of the clock, oldest first.
@@ -142,6 +127,34 @@ class Limiter:
     @staticmethod
     def _keys(account: str, endpoint: EndpointClass) -> list[str]:
         return [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+
+
+def parse_pace(
+    rate: Rate,
+    window_ms: int,
+    now_ms: int,
+    *,
+    used: int,
+    used_last_minute: int,
+    raw: Mapping[bytes, bytes],
+    oldest: Sequence[tuple[bytes, float]],
+) -> PaceView:
+    """Read a class's state hash (`raw`). `oldest` is the permit that has to leave the window for another one, if any."""
+    closed = max(float(raw.get(b"closed_until", b"0")) - now_ms, 0.0) / 1000
+    why = raw.get(b"closed_why")
+    learned = raw.get(b"learned")
+    next_free = closed
+    if used >= rate.limit and oldest:
+        next_free = max(closed, (oldest[0][1] + window_ms - now_ms) / 1000)
+    return PaceView(
+        rate=rate,
+        used=int(used),
+        used_last_minute=int(used_last_minute),
+        learned=_recovered(float(learned), float(raw[b"learned_ms"]), now_ms, window_ms, rate) if learned else None,
+        closed_s=closed,
+        closed_why=why.decode() if why and closed else None,
+        next_free_s=max(next_free, 0.0),
+    )
 
 
 def _recovered(learned: float, learned_ms: float, now_ms: int, window_ms: int, rate: Rate) -> int | None:
