@@ -65,7 +65,7 @@ def write(facts: BatchFacts, pace: PaceView | None, rate: Rate | None) -> dict[s
             ),
             _card("Left", duration(left) if left and not why else "–", _took(batch, summary), ""),
         ],
-        "bar": shown.bar(batch, width=720, height=22),
+        "bar": shown.bar(batch, width=960, height=24),
         "legend": [
             {"label": part.label, "value": f"{part.value:,.0f}", "tone": part.tone.value}
             for part in shown.parts_of(batch)
@@ -112,7 +112,7 @@ def _facts(batch: BatchView, summary: dict[str, Any], pace: PaceView | None) -> 
     requests = ", ".join(f"{number:,} {name}" for name, number in summary["requests"].items() if number)
     rows = [
         ("Source", [batch.source]),
-        ("Agent", [f"{batch.account}:{batch.agent} at {batch.address}" if batch.address else ""]),
+        ("Agent", [f"{batch.account}:{batch.agent}{f' at {batch.address}' if batch.address else ''}"]),
         ("Results", list(batch.to)),
         ("Submissions", [f"{batch.total:,}{'' if batch.listed else '+'} of up to {batch.files_per_run:,} files"]),
         ("Size", [size(batch.size_bytes)]),

@@ -11,7 +11,6 @@ from monitor.board import Around, Board
 from monitor.facts import AccountFacts, Head, Heads
 from paceline.batch_view import BatchView
 from paceline.limiter import PaceView
-from paceline.markup import Markup
 from paceline.model import BatchState, EndpointClass, Outcome, Rate, State
 from paceline.summary import summarize
 from paceline.waiting import stopped_by
@@ -144,10 +143,13 @@ def _class(endpoint: EndpointClass, facts: Any) -> dict[str, Any]:
     }
 
 
-def _charts(facts: AccountFacts, now_ms: int) -> list[Markup]:
+def _charts(facts: AccountFacts, now_ms: int) -> list[dict[str, Any]]:
     """Draw the last hour of what starts runs, and of all else that was asked."""
     return [
-        shown.hour(facts.name, endpoint, one.hour, one.pace.rate, now_ms)
+        {
+            "label": f"{endpoint}: {shown.CLASSES[endpoint]}, in each minute of the last hour",
+            "drawing": shown.hour(facts.name, endpoint, one.hour, one.pace.rate, now_ms),
+        }
         for endpoint, one in facts.classes.items()
         if endpoint is EndpointClass.ADD or any(one.hour)
     ]

@@ -101,8 +101,8 @@ class Page(FlowerHandler):
             self.set_status(503)
             text = AWAY if isinstance(error, RedisError) else f"The ledger can't be read: {error}"
             model, template = {"id": "", "text": text}, "away"
-        except BROKEN:
-            log.exception("page.broken")
+        except BROKEN as error:
+            log.warning("page.damaged", extra={"error": type(error).__name__})
             self.set_status(500)
             model, template = {"id": "", "text": "What the ledger has of this can't be read."}, "away"
         if model is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def make(views: Views, submission: str, *, page: int) -> dict[str, Any] | None:
     files: Sequence[PlannedFile] | None
     try:
         files = views.files(submission)
-    except (UnknownSubmission, *BROKEN, OSError):
+    except (UnknownSubmission, zlib.error, *BROKEN):
         files = None
     pages = max((len(files or ()) + FILES - 1) // FILES, 1)
     page = min(max(page, 1), pages)

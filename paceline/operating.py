@@ -131,14 +131,15 @@ def retry(ledger: Ledger, batch: BatchView, items: Iterable[Submission]) -> Retr
 
 def cancel_effects(batch: BatchView) -> list[str]:
     """Say what cancelling a batch would end, in a few words each."""
-    state = batch.by_state
-    parts = [f"{counted(state[State.PLANNED], 'submission')} will not be sent"]
+    state, parts = batch.by_state, []
+    if state[State.PLANNED] or not batch.listed:
+        parts.append(f"{counted(state[State.PLANNED], 'submission')} will not be sent")
     if state[State.HELD]:
         parts.append(f"{state[State.HELD]:,} held will not be decided on")
     if running := state[State.RUNNING] + state[State.SUBMITTING] + state[State.UNCERTAIN]:
         can = batch.provider in provider_names() and provider_kind(batch.provider).capabilities.cancels
         parts.append(f"{counted(running, 'run')} will be {'ended' if can else 'followed to the end'}")
-    return parts
+    return parts or ["nothing is left to be sent"]
 
 
 def cancel(

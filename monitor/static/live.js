@@ -80,7 +80,7 @@
       if (answer.ok && !answer.redirected) {
         if (!selecting()) {
           patch(text);
-          time.textContent = new Date().toLocaleTimeString();
+          time.textContent = new Date().toISOString().slice(11, 19) + " UTC";
         }
         say("Live", true);
       } else if (answer.status === 401 || answer.redirected) {

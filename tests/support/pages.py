@@ -17,9 +17,9 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
-from flower import app as flower_app
+from flower import app as flower_app  # type: ignore[import-untyped]  # it has no types
 from flower import urls
-from flower.options import options
+from flower.options import options  # type: ignore[import-untyped]
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
@@ -32,7 +32,7 @@ from monitor.templating import PagesLoader
 from paceline.errors import Ambiguous
 from paceline.model import BatchSpec, Outcome, PlannedFile, PlannedSubmission, submission_id
 from paceline.providers.base import SubmitRequest
-from tests.support.world import World
+from tests.support.world import CLOCK_KEY, World
 
 LOGIN = ("ana", "correct horse")
 
@@ -106,7 +106,7 @@ class Served:
 
 @contextmanager
 def served(
-    redis_url: str, home: Path, *, login: tuple[str, str] | None = None, account: str = "fake", **more: str
+    redis_url: str, home: Path, *, login: tuple[str, str] | None = None, account: str = "fake", **more: object
 ) -> Iterator[Served]:
     """Run Flower in a thread, with our pages; `more` are Flower's options."""
     environ = {"PACELINE_REDIS_URL": redis_url, "PACELINE_HOME": str(home), "FAKE_KEY": "sk-canary-flower"}
@@ -149,12 +149,13 @@ def served(
 
 
 class Ledger:
-    """Batches in every state, made by a world whose clock is an hour behind; `ids` has them by what they show."""
+    """Batches in every state, made by a world whose clock is half an hour behind; `ids` has them by what they show."""
 
     def __init__(self, client: Any, folder: Path) -> None:
         self.folder = folder
         self.world = World(client)
-        self.world.clock = time.time() - 3600
+        self.world.clock = time.time() - 1800
+        client.set(CLOCK_KEY, round(self.world.clock * 1000))
         self.ids: dict[str, str] = {}
 
     def fill(self) -> Ledger:
