@@ -47,7 +47,9 @@ if ARGV[11] ~= '' then
   redis.call('HINCRBY', KEYS[2], 'runs_accepted', 1)
   if submitted and finished then
     redis.call('HINCRBY', KEYS[2], 'runs_done', 1)
-    redis.call('HINCRBY', KEYS[2], 'runs_ms', int(math.max(finished - submitted, 0)))
+    local lasted = math.max(finished - submitted, 0)
+    redis.call('HINCRBY', KEYS[2], 'runs_ms', int(lasted))
+    observe(KEYS[2], 'run_s', lasted)
   end
   -- The positive control of lists: the youngest run is the likeliest to be still there.
   local seen = tonumber(redis.call('HGET', KEYS[15], 'seen_ms') or '-1')
