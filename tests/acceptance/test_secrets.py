@@ -136,7 +136,7 @@ def look_around(scene: Scene, paceline: Paceline) -> None:
 
 WORKERS = "/api/workers?refresh=true"
 PAGES = ["/", "/workers?refresh=true", "/tasks", "/broker", "/metrics", "/api/tasks", "/api/task/types", WORKERS]
-PAGES += ["/api/queues/length"]
+PAGES += ["/api/queues/length", "/batches", "/batches?part=1"]
 
 
 def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
@@ -155,7 +155,11 @@ def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
         assert (
             scene.say(paceline("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")).code == 0
         )
-        pages = {path: page(port, path) for path in PAGES}
+        (batch,) = [row["batch"] for row in scene.say(paceline("list", "--json")).json()]
+        ours = [f"/batch/{batch}{more}" for more in ("", "/submissions", "/cancel", "/retry")]
+        pages = {path: page(port, path) for path in [*PAGES, *ours, f"/submission/{batch}-000001"]}
+        assert batch in pages["/batches"]
+        assert f"{batch}-000004" in pages[f"/batch/{batch}/submissions"]
         for worker in worker_names(pages[WORKERS]):
             pages[worker] = page(port, f"/worker/{quote(worker)}")
         tasks = sorted(wait_for(lambda: json.loads(page(port, "/api/tasks")), "tasks in Flower"))

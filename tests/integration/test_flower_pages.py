@@ -218,7 +218,7 @@ def test_the_number_of_round_trips_is_the_same_for_any_number_of_submissions(
         assert scene.flower.ask(path).code == 200
         return sent[0]
 
-    small, large = "paused", "running"
+    small, large = "held", "running"
     for more in ("?part=1", "/submissions", "/submissions?reason=x", "/cancel"):
         assert trips(scene.path(small, more)) == trips(scene.path(large, more)) <= 6
     assert trips("/batches?q=letters") == trips("/batches") <= 5
