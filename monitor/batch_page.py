@@ -47,6 +47,7 @@ def write(facts: BatchFacts, pace: PaceView | None, rate: Rate | None) -> dict[s
     state = batch.by_state
     flight = state[State.SUBMITTING] + state[State.RUNNING] + state[State.UNCERTAIN]
     failed = batch.outcomes[Outcome.FAILED] - batch.reasons.get(REASON, 0)
+    gone = f"{duration(summary['seconds'])} gone" if batch.started_ms else ""
     return {
         "id": batch.id,
         "name": batch.name or batch.id,
@@ -63,7 +64,9 @@ def write(facts: BatchFacts, pace: PaceView | None, rate: Rate | None) -> dict[s
                 f"{state[State.HELD]:,} held" if state[State.HELD] else "",
                 "metric-card-danger",
             ),
-            _card("Left", duration(left) if left and not why else "–", _took(batch, summary), ""),
+            _card("Took", duration(summary["seconds"]), "", "")
+            if batch.closed
+            else _card("Left", duration(left) if left and not why else "–", gone, ""),
         ],
         "bar": shown.bar(batch, width=960, height=24),
         "legend": [
@@ -89,10 +92,6 @@ def write(facts: BatchFacts, pace: PaceView | None, rate: Rate | None) -> dict[s
 
 def _card(label: str, value: str, more: str, look: str) -> dict[str, str]:
     return {"label": label, "value": value, "more": more, "look": look}
-
-
-def _took(batch: BatchView, summary: dict[str, Any]) -> str:
-    return f"{duration(summary['seconds'])} {'in all' if batch.closed else 'gone'}" if batch.started_ms else ""
 
 
 def _runs(batch: BatchView) -> str:

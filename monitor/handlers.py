@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from tornado.web import HTTPError, RequestHandler, authenticated
 
+from config.messages import export_task
 from monitor import batch_page, batches_page, submission_page
 from monitor.board import BROKEN
 from monitor.desk import Desk
@@ -171,7 +172,7 @@ class Submission(Page):
         """Show it."""
         page = number(self.get_query_argument("page", "1"))
         tasks = self.application.events.state.tasks  # type: ignore[attr-defined]
-        seen = [one for one in (submission, f"{submission}.export") if one in tasks]
+        seen = [one for one in (submission, export_task(submission)) if one in tasks]
 
         def read() -> dict[str, Any] | None:
             found = submission_page.make(self.desk.views(), submission, page=page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import urllib.error
@@ -165,6 +166,10 @@ def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
         tasks = sorted(wait_for(lambda: json.loads(page(port, "/api/tasks")), "tasks in Flower"))
         for task in tasks[:5]:
             pages[task] = page(port, f"/task/{task}") + page(port, f"/api/task/info/{task}")
+        first = f"{batch}-000001"
+        assert f"<code>{first}</code></pre>" in page(port, f"/task/{first}")  # its arguments, without Python's brackets
+        linked = wait_for(lambda: _tasks_of(page(port, f"/submission/{first}"), 2), "both tasks of a submission")
+        assert linked == {f"/task/{first}", f"/task/{first}.export"}
         pages["no such page"] = page(port, f"/task/{quote('no/such')}") + page(port, "/api/task/info/none")
         scene.say(paceline.interrupt(flower))
         scene.say(paceline("down"))
@@ -174,6 +179,12 @@ def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
     assert [finding for path, text in pages.items() for finding in found(text, path)] == []
     assert found(b"\n".join(commands.lines), "command lines") == []
     assert scene.findings() == []
+
+
+def _tasks_of(text: str, least: int) -> set[str]:
+    """Return where a page leads among tasks, once there are so many."""
+    found = set(re.findall(r'href="(/task/[^"]+)"', text))
+    return found if len(found) >= least else set()
 
 
 def page(port: int, path: str) -> str:
