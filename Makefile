@@ -5,16 +5,19 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCKS := requirements/demo.txt requirements/dev.txt requirements/sinks.txt requirements/browser.txt
 
-.PHONY: help setup demo test test-sinks test-browser screenshots prove soak mutants check fix bench docs lock clean
+.PHONY: help setup demo test test-sinks test-image test-browser screenshots prove soak hosts mutants check fix bench docs \
+	lock clean
 
 help:
 	@echo 'make demo    a real batch on this machine, with a stand-in for the provider'
 	@echo 'make test    the tests, as CI runs them'
-	@echo 'make test-sinks  object stores, PostgreSQL and Parquet, against real servers that come as packages'
+	@echo 'make test-sinks  object stores, PostgreSQL, Parquet, and what is in deploy/, against real servers that come as packages'
+	@echo 'make test-image  what the Dockerfile does, without Docker'
 	@echo 'make test-browser  the pages in a headless Chromium, which is installed if there is none'
 	@echo 'make screenshots   take the pictures in docs/images anew'
 	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
+	@echo 'make hosts   three machines, cut off for a minute each and killed, around one Redis: 10 minutes (SEED=N, EVIDENCE=DIR)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
@@ -28,10 +31,13 @@ demo: .venv/.demo
 	@$(BIN)/python -m cli.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks --ignore tests/browser
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests --ignore tests/sinks --ignore tests/browser --ignore tests/deploy
 
 test-sinks: .venv/.sinks
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/sinks tests/deploy
+
+test-image: .venv/.sinks
+	$(BIN)/python -m tests.deploy.image
 
 test-browser: .venv/.browser
 	$(BIN)/python -m pytest tests/browser
@@ -44,6 +50,9 @@ prove: .venv/.dev
 
 soak: .venv/.dev
 	$(BIN)/python -m tests.soak --kills 200 $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
+
+hosts: .venv/.dev
+	$(BIN)/python -m tests.hosts $(if $(SEED),--seed $(SEED)) $(if $(EVIDENCE),--evidence $(EVIDENCE))
 
 mutants: .venv/.dev
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)") $(if $(WRITE),--write)
@@ -76,6 +85,11 @@ lock:
 	uv pip compile pyproject.toml --extra embedded --extra sandbox --extra dev --extra dev-browser --universal \
 		--python-version 3.11 --constraint requirements/dev.txt \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/browser.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements/sinks.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image.txt
+	uv pip compile pyproject.toml --extra objectstore --extra parquet --extra postgres --universal \
+		--python-version 3.11 --constraint requirements/sinks.txt \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/image-drivers.txt
 
 clean:
 	rm -rf .venv .bootstrap .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

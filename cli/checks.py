@@ -31,6 +31,7 @@ from paceline.errors import (
 from paceline.model import EndpointClass
 from paceline.providers.base import AgentInfo
 from paceline.providers.kinds import provider_kind, provider_names, provider_package
+from paceline.secrets import source_of
 
 OLDEST_PYTHON = (3, 11)
 
@@ -175,13 +176,14 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
     except CredentialsError as error:
         yield failed(name, error)
         return
-    yield Check(name, True, f"key in {one.key_env}, {one.limits.add} add, {one.url}")
+    key_from = source_of(one.key_env) or one.key_env
+    yield Check(name, True, f"key in {key_from}, {one.limits.add} add, {one.url}")
     asked = agent or one.kind.agent_example  # known or not, the answer tells whether the key is accepted
     try:
         found = _ask(settings, one, services, asked)
     except AccessDenied as error:
         hint = "" if agent else f" (or give --agent {one.name}:ID: it may be agent {asked} that is refused)"
-        remedy = f"correct {one.key_env}{hint}"
+        remedy = f"correct {key_from}{hint}"
         yield Check(f"provider {one.name}", False, f"{one.url} refuses the key ({error.http_status})", remedy)
     except AgentUnknown:
         yield Check(f"provider {one.name}", True, "reachable, key accepted")

@@ -13,6 +13,7 @@ from config.logs import printable, setup_logging
 from config.masking import Mask
 from config.settings import load_settings
 from paceline.errors import PacelineError
+from paceline.secrets import SUFFIX
 from paceline.sinks.places import SECRET_ENV
 
 LEVEL = "PACELINE_LOG_LEVEL"
@@ -52,5 +53,6 @@ def _mask() -> Mask:
     try:
         settings = load_settings()
     except PacelineError:
-        return Mask(name for name in os.environ if name.endswith("_API_KEY") or name == SECRET_ENV)
+        names = {name.removesuffix(SUFFIX) for name in os.environ}
+        return Mask(name for name in sorted(names) if name.endswith("_API_KEY") or name == SECRET_ENV)
     return mask_of(settings)

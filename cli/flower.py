@@ -13,6 +13,7 @@ from cli.session import session
 from config.settings import load_settings
 from monitor.guard import is_loopback
 from paceline.errors import ConfigError
+from paceline.secrets import read_secret
 
 PASSWORD = "FLOWER_BASIC_AUTH"  # noqa: S105  # the name of the variable, which Flower reads itself
 
@@ -27,12 +28,14 @@ def command(port: int | None, address: str | None) -> None:
     workers with PACELINE_EVENTS=true. A submission's task has the submission's id.
 
     Other machines can reach it only if the setting flower_login=USER:PASSWORD protects it, or the environment variable
-    FLOWER_BASIC_AUTH.
+    FLOWER_BASIC_AUTH=USER:PASSWORD, or a file with that in it, which FLOWER_BASIC_AUTH_FILE names.
     """
     settings = load_settings()
+    if given := read_secret(PASSWORD):
+        os.environ[PASSWORD] = given  # Flower knows nothing of files
+    login = given or (settings.flower_login.get_secret_value() if settings.flower_login else "")
     port, address = port or settings.flower_port, settings.flower_address if address is None else address
-    login = settings.flower_login.get_secret_value() if settings.flower_login else ""
-    check_reachable(address, password=os.environ.get(PASSWORD) or login)
+    check_reachable(address, password=login)
     with session(settings):
         if not settings.events:
             click.echo("Task events are off: start workers with PACELINE_EVENTS=true to see tasks live.", err=True)

@@ -30,6 +30,7 @@ from config.services import Services
 from paceline.batch_view import CANCELLED
 from paceline.decisions import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
+from paceline.formats import check_format
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
 from paceline.model import Choice, State
@@ -201,6 +202,7 @@ class _Look:
 
     def take(self) -> Exit | None:
         """Keep the fleet alive, show how things stand, and tell whether that is the end."""
+        check_format(self.services.redis)
         self.fleet.tick()
         self.fleet.report_deaths(self.messenger.send)
         services, account = self.services, self.target.account

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -96,7 +95,9 @@ def kolena_account(settings: Settings, name: str | None) -> Account:
 
 def read_secret(name: str) -> bytes:
     """Read the webhook's secret by the name of its variable. Raises `CredentialsError` where there is none."""
-    secret = os.environ.get(name, "").strip()
+    from paceline.secrets import read_secret as read_text
+
+    secret = read_text(name)
     if not secret:
         raise CredentialsError(f"no webhook secret; set it with: export {plain(name)}=…")
     return secret.encode("utf-8", "surrogateescape")

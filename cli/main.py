@@ -41,6 +41,7 @@ VERBS = {
     "down": ("cli.down", "Stop what is left running under PACELINE_HOME."),
     "worker": ("cli.worker", "Run one worker in the foreground."),
     "hooks": ("cli.hooks", "Take hints that runs have ended: webhooks, streams."),
+    "alive": ("cli.alive", "Tell whether a worker, beat or Flower is alive here."),
     "flower": ("cli.flower", "Watch the workers in Flower."),
     "sandbox": ("sandbox.command", "Stand in for the providers' APIs on this machine."),
 }

@@ -22,6 +22,7 @@ from paceline.errors import (
 )
 from paceline.model import BatchSpec, EndpointClass, PlannedSubmission, SkippedFile
 from paceline.providers.base import AgentInfo
+from paceline.secrets import source_of
 
 if TYPE_CHECKING:
     from config.accounts import Account
@@ -47,8 +48,9 @@ def check_agent(target: Target, services: Services) -> AgentInfo:
         try:
             return provider.describe_agent(target.spec.agent)
         except AccessDenied as error:
+            named = source_of(account.key_env)
             raise CredentialsError(
-                f"{account.url} refuses the key in {account.key_env} ({error.http_status}); correct it and run again"
+                f"{account.url} refuses the key in {named} ({error.http_status}); correct it and run again"
             ) from error
         except AgentUnknown as error:
             raise ConfigError(

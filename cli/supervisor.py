@@ -27,6 +27,7 @@ from config.services import Services, open_services
 from config.settings import load_settings
 from paceline.durable import private_dir
 from paceline.errors import PacelineError
+from paceline.formats import OtherFormat, check_format
 
 NAME = "supervisor"
 """Of its pid file and its log."""
@@ -74,7 +75,7 @@ def supervise(settings: Settings, interrupted: Interrupted) -> None:
             while not interrupted.times:
                 if server is not None:
                     server.start()  # again, should it have died; otherwise a PING
-                _tick(fleet, messenger)
+                _tick(services, fleet, messenger)
                 interrupted.wake.wait(TICK_S)
         finally:
             log.info("supervisor.stopping")
@@ -85,12 +86,15 @@ def supervise(settings: Settings, interrupted: Interrupted) -> None:
             server.stop()
 
 
-def _tick(fleet: Fleet, messenger: Messenger) -> None:
+def _tick(services: Services, fleet: Fleet, messenger: Messenger) -> None:
     from kombu.exceptions import OperationalError
 
     try:
+        check_format(services.redis)  # first of all, and again: a newer version may take the ledger over
         fleet.tick()
         fleet.report_deaths(messenger.send)
+    except OtherFormat:
+        raise
     except (RedisError, OperationalError) as error:
         # A configured Redis comes back, or a person sees this; the workers wait for it too.
         log.warning("supervisor.no_redis", extra={"error": type(error).__name__})

@@ -33,8 +33,12 @@ def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> 
     from config.connections import check_redis, connect
     from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, queue_names
     from config.settings import load_settings
+    from paceline.secrets import has_secret
 
     settings = load_settings()
+    for account in settings.accounts.values():
+        if has_secret(account.key_env):  # one without a key may be other workers'; a file that is broken is a mistake
+            account.key()
     check_redis(connect(settings), settings.allow_unsafe_redis)
     if owner_fd is not None:
         _stop_with(owner_fd)

@@ -1,13 +1,13 @@
 """What can be set about an account: a provider credential with its limits.
 
-The key itself is never part of it. An account carries the *name* of the environment variable that holds the key, and
-the process that sends requests reads it at that moment; so settings can be printed, pickled and logged.
+The key itself is never part of it. An account carries the *name* of the environment variable that holds the key (or,
+with `_FILE` behind it, names a file), and the process that sends requests reads it at that moment; so settings can
+be printed, pickled and logged.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -30,6 +30,7 @@ from paceline.errors import CredentialsError
 from paceline.model import EndpointClass, Rate, SizeLimits
 from paceline.providers import kinds
 from paceline.providers.kinds import ProviderKind, provider_kind, provider_names
+from paceline.secrets import read_secret, source_of
 
 NAME = kinds.NAME
 """Account names: a provider's own name is one."""
@@ -236,7 +237,7 @@ class Account(Table):
         return SizeLimits(self.max_files, self.max_file_bytes, self.max_submission_bytes)
 
     def key(self) -> str:
-        """Read the key from this process's environment, now. Raises `CredentialsError` where it is missing."""
+        """Read the key from this process's environment or its file, now. Raises `CredentialsError` as `read_key`."""
         return read_key(self.key_env, account=self.name)
 
 
@@ -257,12 +258,19 @@ def default_key_env(account: str) -> str:
 
 
 def read_key(key_env: str, *, account: str) -> str:
-    """Read a key by the name of its variable. Raises `CredentialsError` if it is unset, empty or unfit for a header."""
-    key = os.environ.get(key_env, "").strip()
+    """Read a key by the name of its variable, or from the file that `KEY_ENV_FILE` names.
+
+    Raises `CredentialsError` if it is unset, empty, unreadable or unfit for a header.
+    """
+    try:
+        key = read_secret(key_env)
+    except CredentialsError as error:
+        raise CredentialsError(f"account {account}: {error}") from error
     if not key:
         raise CredentialsError(f"account {account}: no key; set it with: export {key_env}=…")
     if not key.isascii() or not key.isprintable() or " " in key:
+        named = source_of(key_env)
         raise CredentialsError(
-            f"account {account}: the value of {key_env} has characters no key has; copy it again, without quotes"
+            f"account {account}: the value of {named} has characters no key has; copy it again, without quotes"
         )
     return key

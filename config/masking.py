@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
+
+from paceline.errors import CredentialsError
+from paceline.secrets import read_secret
 
 LEAST_SECRET = 6
 """Shorter values are no keys, and hiding them would hide half of every line."""
 
 
 class Mask:
-    """Replaces the values of the variables `key_envs`, read anew at each call, and the `passwords`."""
+    """Replaces the secrets in the variables `key_envs`, or in the files they name, and the `passwords`.
+
+    Variables and files are read anew at each call, some 20 µs for a file: a key may have been replaced meanwhile.
+    """
 
     def __init__(self, key_envs: Iterable[str] = (), passwords: Iterable[str] = ()) -> None:
         self._key_envs = tuple(key_envs)
@@ -28,6 +33,9 @@ class Mask:
 
     def _secrets(self) -> Iterator[tuple[str, str]]:
         for name in self._key_envs:
-            yield name, os.environ.get(name, "").strip()
+            try:
+                yield name, read_secret(name)
+            except CredentialsError:  # then nobody could use it either
+                continue
         for password in self._passwords:
             yield "password", password

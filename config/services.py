@@ -156,9 +156,12 @@ def worker_name(pid: int | None = None) -> str:
 
 
 def is_gone(worker: str) -> bool:
-    """Tell whether a worker is known to have ended: it is of this machine, and its process isn't there."""
+    """Tell whether a worker is known to have ended: it is of this machine, and its process isn't there.
+
+    The host's name must be ours too: a machine that was copied while it ran has the same boot and the same process ids.
+    """
     name, _, machine = worker.rpartition("@")
-    if not machine or machine != machine_id():
+    host, _, pid = name.rpartition(":")
+    if not machine or machine != machine_id() or host != socket.gethostname():
         return False
-    pid = name.rpartition(":")[2]
     return pid.isdigit() and look_up(int(pid)) is None

@@ -20,14 +20,20 @@ from config.names import PREFIX, Origin, Way, check_way, plain
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
+from paceline.secrets import SUFFIX, has_secret, read_secret
 from paceline.sinks.places import SECRET_ENV
 
 __all__ = ["Account", "Settings", "load_settings"]
 
 FILE = "paceline.toml"
 
-NOT_SETTINGS = frozenset({"PACELINE_CONFIG", SECRET_ENV})
-"""Variables with our prefix that are no settings: a secret is read where it is used, and kept nowhere."""
+REDIS_URL = "PACELINE_REDIS_URL"
+
+NOT_SETTINGS = frozenset({"PACELINE_CONFIG", SECRET_ENV, SECRET_ENV + SUFFIX, REDIS_URL + SUFFIX})
+"""Variables with our prefix that are no settings: a secret is read where it is used, and kept nowhere.
+
+The file with Redis' address is read here, as the address may hold a password.
+"""
 
 Found = tuple[Way, object, Origin]
 
@@ -36,14 +42,16 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     """Load and check all settings.
 
     `environ` and `cwd` stand for this process's own where they are None. An empty variable counts as unset; relative
-    paths start at `cwd`, and `home` is absolute afterwards. Reads at most one file, writes nothing, blocks for nothing.
-    Raises `ConfigError`.
+    paths start at `cwd`, and `home` is absolute afterwards. Reads at most `paceline.toml` and the file with Redis'
+    address, writes nothing, blocks for nothing. Raises `ConfigError`.
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     written = [*_from_file(environ, cwd), *_from_vendor_variables(environ)]
     accounts = {way[1] for way, _, _ in written if way[0] == "accounts"}
     written += _from_variables(environ, accounts)
+    if environ.get(REDIS_URL + SUFFIX):
+        written.append((("redis_url",), read_secret(REDIS_URL, environ, cwd), Origin(REDIS_URL + SUFFIX)))
     try:
         settings = Settings.model_validate(_nest(written))
     except ValidationError as error:
@@ -102,7 +110,7 @@ def _from_vendor_variables(environ: Mapping[str, str]) -> Iterator[Found]:
     """Find the accounts that need no configuration: those whose key or address is set the vendors' way."""
     for name in filter(NAME.fullmatch, provider_names()):
         key, url = default_key_env(name), default_url_env(name)
-        if environ.get(key):
+        if has_secret(key, environ):
             yield ("accounts", name), {}, Origin(key)
         if environ.get(url):
             yield ("accounts", name, "url"), environ[url], Origin(url)

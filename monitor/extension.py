@@ -37,8 +37,10 @@ def install(settings: Settings | None = None) -> None:
     chosen = settings or load_settings()
     urls.handlers[-1:-1] = routes(Desk(chosen))
     urls.settings["template_loader"] = PagesLoader(urls.settings["template_path"])
-    if chosen.flower_login is not None and not options.basic_auth:
-        options.basic_auth = [chosen.flower_login.get_secret_value()]  # on the command line everybody could read it
+    logins = [one for one in options.basic_auth or () if one]  # an empty variable counts as unset, and isn't to Flower
+    if chosen.flower_login is not None and not logins:
+        logins = [chosen.flower_login.get_secret_value()]  # on the command line everybody could read it
+    options.basic_auth = logins
     if options.tasks_columns == "name,uuid,state,received,runtime,worker":  # Flower's own default: it hides arguments
         options.tasks_columns = _COLUMNS
     if options.format_task is None:

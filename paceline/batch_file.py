@@ -23,6 +23,10 @@ class BatchFileDamaged(SinkError):
     """A `batch.json` that can't be read as one."""
 
 
+class BatchFileOfOtherFormat(SinkError):
+    """A `batch.json` that another version of paceline wrote; it is never written over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """What a complete manifest came to: its length in bytes and the number of skipped files in it."""
@@ -46,10 +50,18 @@ def beside(manifest: str) -> str:
 
 
 def read_batch_file(path: str) -> BatchFile:
-    """Read a `batch.json`. Raises `FileNotFoundError`, or `BatchFileDamaged` that names it and the remedy."""
+    """Read a `batch.json`.
+
+    Raises `FileNotFoundError`, or `BatchFileDamaged` or `BatchFileOfOtherFormat`, which name it and the remedy.
+    """
     content = Path(path).read_bytes()
     try:
         value = jsonl.decode(content)
+        if isinstance(value["format"], int) and value["format"] > FORMAT_VERSION:
+            raise BatchFileOfOtherFormat(
+                f"{path} is of format {value['format']}, this paceline knows {FORMAT_VERSION}:"
+                " use the version that wrote it, or another --to"
+            )
         found = _parse(value)
         if value["format"] == FORMAT_VERSION and value["batch"] == found.spec.batch_id():
             return found
@@ -59,7 +71,10 @@ def read_batch_file(path: str) -> BatchFile:
 
 
 def find_batch_file(path: str) -> BatchFile | None:
-    """Read a `batch.json`; None where there is none, or nothing that can be read."""
+    """Read a `batch.json`; None where there is none, or nothing that can be read.
+
+    Raises `BatchFileOfOtherFormat`.
+    """
     try:
         return read_batch_file(path)
     except (OSError, BatchFileDamaged):

@@ -36,8 +36,22 @@ def machine_id() -> str:
 
 @cache
 def boot_id() -> str:
-    """Name this boot of this machine, for as long as `boottime()` means the same thing; '' where it can't be told."""
+    """Name this boot of this machine; '' where it can't be told."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+@cache
+def clock_id() -> str:
+    """Name what `boottime()` counts from: the boot and the time namespace; '' where that can't be told.
+
+    Of two readings under one clock id, the difference is the time that passed. Containers of one machine can have boot
+    clocks that are days apart.
+    """
+    try:
+        space = Path("/proc/self/ns/time").readlink()
+    except OSError:  # a kernel without such namespaces
+        return boot_id()
+    return f"{boot_id()} {space}" if boot_id() else ""

@@ -3,7 +3,8 @@
     PacelineError
     ├── UsageError              the command was called wrongly                        exit 2
     ├── ConfigError             a setting is missing, misspelt or contradictory       exit 6
-    │   └── CredentialsError    a key is missing or the provider refuses it           exit 6
+    │   ├── CredentialsError    a key is missing or the provider refuses it           exit 6
+    │   └── OtherFormat         the ledger is of a format that this version leaves alone   exit 6
     ├── NothingUsable           no file of the set passed the checks                  exit 5
     ├── NothingToDo             the file set is empty                                 exit 9
     ├── FileProblem             a source file is not what was planned

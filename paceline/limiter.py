@@ -15,7 +15,7 @@ from typing import Any
 from redis import Redis
 
 from paceline import redis_keys as keys
-from paceline.clocks import boot_id, boottime
+from paceline.clocks import boottime, clock_id
 from paceline.model import EndpointClass, Rate
 from paceline.scripts import Arg, Scripts
 
@@ -50,7 +50,7 @@ class PacePolicy:
             rate.limit,
             self.window_ms(rate),
             int(self.durable),
-            boot_id() if self.watch_clock else "",
+            clock_id() if self.watch_clock else "",
             round(boottime() * 1000),
         ]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from redis.exceptions import RedisError
+
 from paceline.errors import LedgerError
 from paceline.model import SUBMISSION_ID, Step
 from worker.app import app
@@ -34,6 +36,8 @@ def _carry(step: Step, given: tuple[object, ...], named: Mapping[str, object]) -
         runtime().carry(step, key)
     except LedgerError as error:
         log.warning("task.unknown", extra={"step": step.value, "error": type(error).__name__})
+    except RedisError as error:  # away, or another version's: rescue starts it again, here or elsewhere
+        log.warning("task.no_redis", extra={"step": step.value, "error": type(error).__name__})
 
 
 @app.task(name="paceline.submit")

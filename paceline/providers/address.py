@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from paceline.errors import ConfigError, CredentialsError
+from paceline.errors import AccessDenied, ConfigError, CredentialsError
 
 _KEY = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
@@ -17,6 +18,18 @@ def checked_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise CredentialsError("the provider's key is empty or holds characters that no key has; set it again")
     return key
+
+
+def key_now(source: Callable[[], str] | None) -> str:
+    """Return the key for a request that is about to begin, '' where there is no source.
+
+    Raises `AccessDenied` where it can't be had, because its file went away, say: nothing was sent, and until a person
+    acts nothing can be.
+    """
+    try:
+        return checked_key(source()) if source is not None else ""
+    except CredentialsError as error:
+        raise AccessDenied(str(error)) from error
 
 
 def checked_url(url: str, *, allow_http: bool = False) -> str:

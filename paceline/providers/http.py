@@ -36,7 +36,7 @@ from paceline.errors import (
     Unavailable,
     Unreachable,
 )
-from paceline.providers.address import checked_key, checked_url
+from paceline.providers.address import checked_url, key_now
 from paceline.providers.answers import (
     Answer,
     Gatherer,
@@ -225,7 +225,7 @@ class Http:
         chunks: Iterable[bytes] | None,
         each: Listener | None = None,
     ) -> _Response:
-        key = checked_key(self._key()) if self._key else ""
+        key = key_now(self._key)
         request = httpx.Request(
             method,
             self._base_url + path + ("?" + urlencode(params) if params else ""),

@@ -109,6 +109,7 @@ def open_part(path: str, submission: str) -> Iterator[OpenPart]:
 def begin_part(stream: BinaryIO, path: str, submission: str) -> OpenPart:
     """Read the beginning of an open part, called `path`; the rest is read as its files are. Raises as `open_part`."""
     head = _parse_head(stream.readline())
+    _refuse_newer(head, path)
     record = stream.readline()
     ours = head.get("format") == FORMAT_VERSION and head.get("submission") == submission
     if not ours or stream.readline() != _FILES:
@@ -140,6 +141,14 @@ def _parse_head(line: bytes) -> dict[str, Any]:
         return jsonl.decode(line + b"null}")
     except ValueError:
         return {}
+
+
+def _refuse_newer(head: Mapping[str, Any], path: str) -> None:
+    format_ = head.get("format")
+    if isinstance(format_, int) and format_ > FORMAT_VERSION:
+        raise SinkError(
+            f"{path} is of format {format_}, this paceline knows {FORMAT_VERSION}: use the version that wrote it"
+        )
 
 
 def _foreign(path: str, submission: str) -> SinkError:

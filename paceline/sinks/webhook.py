@@ -16,7 +16,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from paceline import jsonl
 from paceline.errors import Ambiguous, ConfigError, CredentialsError, NotSent, ProviderError, SinkError, UsageError
 from paceline.providers.address import is_loopback
 from paceline.providers.policy import HttpPolicy
+from paceline.secrets import read_secret as read_text
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.places import SECRET_ENV
 
@@ -122,7 +122,7 @@ def sign(secret: bytes, name: str, timestamp: str, body: bytes) -> str:
 
 def read_secret() -> bytes:
     """Return the secret: the bytes behind `whsec_` in Base64, of any other text its own. Raises `CredentialsError`."""
-    text = os.environ.get(SECRET_ENV, "").strip()
+    text = read_text(SECRET_ENV)
     if not text:
         raise CredentialsError(f"no secret to sign deliveries with; {_REMEDY}")
     secret = text.encode("utf-8", "surrogateescape")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -167,3 +171,28 @@ def test_absurd_wishes_of_the_provider_are_bounded() -> None:
     rate = Rate(10, 60.0)
     assert limiter.close("fake", ADD, rate, seconds=1e9, why="throttled") == 3600
     assert limiter.close("other", ADD, rate, seconds=-1.0, why="throttled") == 1  # a wish for "at once" is no wish
+
+
+TAKE = """
+import sys, redis
+from paceline.limiter import Limiter, PacePolicy
+from paceline.model import EndpointClass, Rate
+from paceline.scripts import Scripts
+client = redis.Redis(unix_socket_path=sys.argv[1])
+print(Limiter(client, Scripts(client), PacePolicy(durable=True)).take("a", EndpointClass.ADD, Rate(9, 60.0)))
+"""
+
+
+def test_hosts_whose_boot_clocks_are_days_apart_share_a_pace(real_redis: Any, server: Path) -> None:
+    apart = ["unshare", "--time", "--boottime=864000", "--fork", "--"]
+    try:
+        subprocess.run([*apart, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no time namespaces can be made here")
+    limiter = Limiter(real_redis, Scripts(real_redis), PacePolicy(durable=True))
+    for _ in range(2):
+        assert limiter.take("a", ADD, Rate(9, 60.0)) == 0
+        other = subprocess.run(
+            [*apart, sys.executable, "-c", TAKE, str(server)], check=True, capture_output=True, text=True
+        )
+        assert float(other.stdout) == 0

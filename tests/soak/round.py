@@ -232,8 +232,8 @@ def gather(
 ) -> Evidence:
     """Collect what a batch left behind, and keep what isn't in the folder anyway."""
     requests = sandbox.log()
-    runs = _list_runs(sandbox, paceline.environment["KOLENA_API_KEY"])
-    batch, journal = _journal(paceline.home) if server is None else _read_journal(redis.Redis.from_url(server.url))
+    runs = list_runs(sandbox, paceline.environment["KOLENA_API_KEY"])
+    batch, journal = _journal(paceline.home) if server is None else read_journal(redis.Redis.from_url(server.url))
     for name, rows in (("requests", requests), ("runs", runs), ("journal", journal)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = folder / "out"
@@ -241,11 +241,11 @@ def gather(
         batch=batch,
         requests=requests,
         runs=runs,
-        manifest=_lines(out / "manifest.jsonl"),
+        manifest=lines_of(out / "manifest.jsonl"),
         journal=journal,
-        results=_lines(out / "results.jsonl"),
-        files=_lines(out / "files.jsonl"),
-        failures=_lines(out / "failures.jsonl"),
+        results=lines_of(out / "results.jsonl"),
+        files=lines_of(out / "files.jsonl"),
+        failures=lines_of(out / "failures.jsonl"),
         digests=digests,
         endings=commands.endings,
         limit=LIMIT,
@@ -253,11 +253,11 @@ def gather(
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def lines_of(path: Path) -> list[dict[str, Any]]:
     return read_lines(path) if path.exists() else []
 
 
-def _list_runs(sandbox: Sandbox, key: str) -> list[dict[str, Any]]:
+def list_runs(sandbox: Sandbox, key: str) -> list[dict[str, Any]]:
     """Ask the provider for all runs, as anybody with the key could."""
     request = urllib.request.Request(  # noqa: S310 - always http, to ourselves
         f"{sandbox.url}/api/v1/client/agents/1/runs?page_size=1000", headers={"Authorization": f"Bearer {key}"}
@@ -272,10 +272,10 @@ def _list_runs(sandbox: Sandbox, key: str) -> list[dict[str, Any]]:
 
 def _journal(home: Path) -> tuple[str, list[dict[str, str]]]:
     with EmbeddedServer(home) as server:
-        return _read_journal(redis.Redis(unix_socket_path=str(server.socket_path)))
+        return read_journal(redis.Redis(unix_socket_path=str(server.socket_path)))
 
 
-def _read_journal(client: Any) -> tuple[str, list[dict[str, str]]]:
+def read_journal(client: Any) -> tuple[str, list[dict[str, str]]]:
     """Return the one batch there is, and its journal."""
     (batch,) = [name.decode() for name in client.zrange("pl:batches", 0, -1)]
     entries = client.xrange(f"pl:b:{batch}:journal")
@@ -284,3 +284,9 @@ def _read_journal(client: Any) -> tuple[str, list[dict[str, str]]]:
         {"at": id_.decode(), **{name.decode(): value.decode() for name, value in entry.items()}}
         for id_, entry in entries
     ]
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file beneath a folder, by its path from there."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +24,13 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A server with an append-only file that can be killed and started again; `with` it."""
+    """A server with an append-only file that can be killed and started again; `with` it.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    `within` is a command that it is started by, and which becomes it.
+    """
+
+    def __init__(self, folder: Path, *options: str, within: Sequence[str] = ()) -> None:
+        self._within = tuple(within)
         self.folder = folder
         self.port = free_port()
         self._options = options
@@ -45,7 +49,16 @@ class RedisServer:
         """Start, and wait until it answers."""
         binary, _ = find_server()
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [
+            *self._within,
+            str(binary),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.folder),
+        ]
         command += ["--save", "", "--appendonly", "yes", *self._options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

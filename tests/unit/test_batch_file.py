@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from paceline.batch_file import BatchFile, BatchFileDamaged, Listed, read_batch_file, record_batch, record_listed
+from paceline.batch_file import (
+    BatchFile,
+    BatchFileDamaged,
+    BatchFileOfOtherFormat,
+    Listed,
+    read_batch_file,
+    record_batch,
+    record_listed,
+)
 from paceline.errors import SinkError
 from paceline.model import BatchSpec
 
@@ -87,7 +95,7 @@ def test_a_damaged_record_is_written_anew_by_whoever_knows_the_batch(manifest: s
     "damage",
     [
         lambda value: value.pop("to"),
-        lambda value: value.update(format=2),
+        lambda value: value.update(format="1"),
         lambda value: value.update(agent="43"),
         lambda value: value.update(files_per_run="300"),
         lambda value: value.update(to=[1]),
@@ -104,3 +112,16 @@ def test_a_record_that_is_not_what_was_written_is_refused_with_its_name(manifest
 
     with pytest.raises(BatchFileDamaged, match=r"batch\.json"):
         read_batch_file(str(place(manifest)))
+
+
+def test_a_newer_versions_record_is_refused_and_never_written_over(manifest: str) -> None:
+    record_batch(manifest, SPEC)
+    newer = json.loads(place(manifest).read_bytes()) | {"format": 2}
+    place(manifest).write_text(json.dumps(newer))
+    with pytest.raises(BatchFileOfOtherFormat, match="format 2, this paceline knows 1: use the version that wrote it"):
+        read_batch_file(str(place(manifest)))
+    with pytest.raises(BatchFileOfOtherFormat):
+        record_batch(manifest, SPEC)
+    with pytest.raises(BatchFileOfOtherFormat):
+        record_listed(manifest, SPEC, LISTED)
+    assert json.loads(place(manifest).read_bytes()) == newer

@@ -17,7 +17,6 @@ from paceline.errors import (
     AccessDenied,
     AnswerTooLarge,
     ConfigError,
-    CredentialsError,
     NoCredit,
     NotSent,
     ProviderError,
@@ -240,7 +239,7 @@ def test_each_of_httpx_errors_means_unavailable(error: Exception) -> None:
 def test_a_key_no_header_could_carry_is_refused_before_anything_is_sent() -> None:
     for key in ("", "  ", "two words", "line\r\nX-Evil: 1", "schlüssel", "\x7f"):
         with RawServer(Peer.read_to_end) as server:
-            with pytest.raises(CredentialsError) as caught:
+            with pytest.raises(AccessDenied) as caught:
                 Http(server.url, key).get("/")
             assert key.strip() == "" or key not in str(caught.value)
             assert server.peers == []
