@@ -147,7 +147,7 @@ def _charts(facts: AccountFacts, now_ms: int) -> list[dict[str, Any]]:
     """Draw the last hour of what starts runs, and of all else that was asked."""
     return [
         {
-            "label": f"{endpoint}: {shown.CLASSES[endpoint]}, in each minute of the last hour",
+            "label": f"Last hour of {endpoint} ({shown.CLASSES[endpoint]})",
             "drawing": shown.hour(facts.name, endpoint, one.hour, one.pace.rate, now_ms),
         }
         for endpoint, one in facts.classes.items()
