@@ -13,9 +13,11 @@ import redis
 from redis.connection import AbstractConnection
 
 from config.embedded import EmbeddedServer
+from config.settings import load_settings
 from monitor.board import Board
 from paceline import redis_keys as keys
-from paceline.model import State, submission_id
+from paceline.model import ErrorNote, State, submission_id
+from paceline.operating import failed_ones
 from paceline.pauses import find_pause
 from paceline.views import Views
 from tests.support.pages import LOGIN, NASTY, Ledger, Served, served
@@ -195,8 +197,6 @@ def test_what_isnt_there_is_not_found(scene: Scene) -> None:
 
 
 def scene_settings(scene: Scene) -> Any:
-    from config.settings import load_settings
-
     return load_settings({"PACELINE_REDIS_URL": scene.url}, scene.ledger.folder)
 
 
@@ -311,10 +311,28 @@ def test_what_failed_is_sent_again_after_a_word_about_the_cost(scene: Scene) -> 
     assert "Nothing is left" in scene.flower.act(f"{page}/retry", page="/batches", reason="").words
 
 
+@pytest.mark.timeout(60)
+def test_what_failed_is_found_in_parts_with_and_without_the_index(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paceline.operating._AT_ONCE", 2)
+    batch = scene.views.batch(scene.ledger.ids["complete"])
+    wanted = [scene.ledger.submission("complete", number) for number in (3, 7, 11)]
+
+    def found(reason: str | None) -> list[str]:
+        return [item.id for item in failed_ones(scene.views, batch, reason)]
+
+    assert (found(None), found("run_failed"), found("cancelled")) == (wanted, wanted, [])
+    kept = scene.client.dump(keys.ended(batch.id))
+    scene.client.zrem(keys.ended(batch.id), f"run_failed\n{wanted[0]}")  # as a worker of version 0.1 leaves it
+    try:
+        assert (found(None), found("run_failed"), found("timed_out")) == (wanted, wanted, [])
+    finally:
+        scene.client.restore(keys.ended(batch.id), 0, kept, replace=True)
+
+
 def fail(scene: Scene, item: str) -> None:
     """End a submission as failed."""
-    from paceline.model import ErrorNote
-
     ledger = scene.ledger.world.ledger
     ledger.reject(item, 1, reason="run_failed", error=ErrorNote("provider", "run", "no"))
     ledger.exported(item, 2)
