@@ -218,7 +218,7 @@ class _Look:
         self.progress.show(Moment(summary, pace, not batch.listed, why))
         if self.planner.error is not None:
             raise self.planner.error
-        code = _ended(services, batch, summary)
+        code = ended(services, batch, summary)
         self.last = Ending(Exit.DETACHED if code is None else code, why, summary, batch)
         return code
 
@@ -243,7 +243,8 @@ def _watch(look: _Look, server: EmbeddedServer | None, interrupted: Interrupted)
         interrupted.wake.wait(LOOK_S)
 
 
-def _ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit | None:
+def ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit | None:
+    """Return what following a batch ends with, if nothing more will happen by itself; None if something will."""
     if batch.closed:
         return exit_of_batch(batch, summary)
     busy = sum(batch.by_state[state] for state in (State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED))

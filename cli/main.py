@@ -25,6 +25,7 @@ VERBS = {
     "status": ("cli.status", "Show how a batch, or everything, stands."),
     "list": ("cli.listing", "List all batches."),
     "show": ("cli.show", "Show one submission with its journal."),
+    "report": ("cli.report", "Tell a batch on one page, for the browser."),
     "limits": ("cli.limits", "Show the pace: allowed, learned, used, next free slot."),
     "doctor": ("cli.doctor", "Check settings, Redis, keys and agents."),
     "resolve": ("cli.resolve", "Decide on a held submission."),

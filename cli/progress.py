@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cli.output import amount
 from paceline.limiter import PaceView
+from paceline.wording import amount
 from paceline.wording import duration as duration
 
 PLAIN_EVERY_S = 5.0
@@ -74,7 +74,7 @@ def plain_line(moment: Moment) -> str:
 
 
 class PlainProgress:
-    """A line every few seconds, and whenever what it waits for changes."""
+    """A line every few seconds, and whenever what it waits for changes; `label` is put before it."""
 
     def __init__(self, every_s: float = PLAIN_EVERY_S) -> None:
         import click
@@ -84,6 +84,7 @@ class PlainProgress:
         self._shown_at = 0.0
         self._waiting_for: str | None = None
         self._line = ""
+        self.label = ""
 
     def show(self, moment: Moment) -> None:
         """Write a line, if it is time."""
@@ -91,7 +92,7 @@ class PlainProgress:
         why = _without_numbers(moment.waiting_for)
         if now - self._shown_at < self._every_s and why == self._waiting_for:
             return
-        line = plain_line(moment)
+        line = f"{self.label}: {plain_line(moment)}" if self.label else plain_line(moment)
         self._shown_at, self._waiting_for = now, why
         if line != self._line:
             self._line = line
@@ -128,7 +129,7 @@ class LiveProgress:
 
     def show(self, moment: Moment) -> None:
         """Draw the panel anew."""
-        self._live.update(_panel(self._title, moment))
+        self._live.update(panel(self._title, moment))
 
     def say(self, text: str) -> None:
         """Show a sentence in the panel's place."""
@@ -141,7 +142,8 @@ class LiveProgress:
         self._live.stop()
 
 
-def _panel(title: str, moment: Moment) -> Any:
+def panel(title: str, moment: Moment) -> Any:
+    """Draw a moment of one batch, as Rich shows it."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar

@@ -13,8 +13,9 @@ import click
 from cli.exits import Exit
 from cli.main import VERBS, cli
 from config import docs as settings
-from docs import plan_example, provider_parts
+from docs import metric_parts, plan_example, provider_parts
 from docs.blocks import put
+from monitor.catalog import WaitsFor
 from paceline import redis_keys
 from paceline.lifecycle import TABLE
 from paceline.model import BatchState, Outcome, SkipReason, State
@@ -106,6 +107,11 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "capabilities": provider_parts.capabilities,
         "example": provider_parts.example,
         "bench": provider_parts.bench,
+    },
+    "docs/metrics.md": {
+        "metrics": metric_parts.table,
+        "waits-for": lambda: words(WaitsFor, head="waits for"),
+        "alerts": metric_parts.alerts,
     },
     "docs/operations.md": {"differences": lambda: words(Kind, head="kind")},
     "docs/cli.md": {"verbs": verbs_help},

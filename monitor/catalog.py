@@ -77,8 +77,8 @@ SUBMISSIONS = _gauge("submissions", "account state", "Submissions of the batches
 FILES = _gauge("files", "account outcome", "Files of the batches on record that have an outcome.")
 WAITING = _gauge(
     "waiting_submissions",
-    "account",
-    "Planned submissions that could be sent if permits were free: neither their batch nor the account is paused.",
+    "account class",
+    "Planned submissions that could be sent if permits of the class were free: nothing of theirs is paused.",
 )
 RELEASED = _gauge("released_submissions", "account", "Planned submissions that have a message in the queue.")
 TRANSITIONS = _counter("transitions_total", "account verb", "Transitions of submissions by verb of the journal.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from monitor import catalog as of
@@ -12,7 +12,8 @@ from monitor.catalog import Metric, WaitsFor
 from monitor.reading import AccountFacts, LedgerFacts
 from paceline.batch_view import BatchView
 from paceline.lifecycle import Verb
-from paceline.model import BatchState, Outcome, State
+from paceline.model import BatchState, EndpointClass, Outcome, State
+from paceline.starting import way_of
 from paceline.tallies import Lengths
 
 DUPLICATE = "duplicate"
@@ -69,8 +70,7 @@ def _of_account(name: str, facts: LedgerFacts) -> Iterator[Sample]:
         yield Sample(of.SUBMISSIONS, (name, state.value), sum(batch.by_state[state] for batch in batches))
     for outcome in Outcome:
         yield Sample(of.FILES, (name, outcome.value), sum(batch.files_by_outcome[outcome] for batch in batches))
-    planned = sum(batch.by_state[State.PLANNED] for batch in batches if not batch.paused)
-    yield Sample(of.WAITING, (name,), 0 if account.paused else planned)
+    yield from _of_waiting(name, account, [] if account.paused else [batch for batch in batches if not batch.paused])
     yield Sample(of.RELEASED, (name,), account.released)
     yield from _of_tallies(name, account)
     yield from _of_pace(name, account)
@@ -81,6 +81,19 @@ def _of_account(name: str, facts: LedgerFacts) -> Iterator[Sample]:
     yield Sample(of.CIRCUIT, (name,), int(account.down))
     for metric, since_ms in ((of.HELD_OLDEST, facts.held_ms), (of.UNCERTAIN_OLDEST, facts.doubted_ms)):
         yield Sample(metric, (name,), _age_s(facts, since_ms[name]) if name in since_ms else 0)
+
+
+def _of_waiting(name: str, account: AccountFacts, batches: Sequence[BatchView]) -> Iterator[Sample]:
+    """Give what waits for permits, by the class of the request that will start it."""
+    rates = {endpoint: pace.view.rate for endpoint, pace in account.paces.items()}
+    waiting: Counter[EndpointClass] = Counter()
+    for batch in batches:
+        endpoint = EndpointClass.ADD
+        if rates:
+            endpoint, _ = way_of(batch.choices, batch.complete_size, rates, account.waits_s)
+        waiting[endpoint] += batch.by_state[State.PLANNED]
+    for endpoint in (EndpointClass.ADD, EndpointClass.WAIT):
+        yield Sample(of.WAITING, (name, endpoint.value), waiting[endpoint])
 
 
 def _of_tallies(name: str, account: AccountFacts) -> Iterator[Sample]:

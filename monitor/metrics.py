@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from config.connections import connect
 from config.schema import Settings
+from config.telemetry import telemetry_wanted
 from monitor.catalog import CATALOG, Kind, Metric
 from monitor.measuring import Sample, measure, unreachable
 from monitor.reading import read_ledger
@@ -116,13 +117,22 @@ def _family(metric: Metric) -> Family:
 
 
 def install(settings: Settings, registry: CollectorRegistry = REGISTRY) -> None:
-    """Put the ledger's metrics on `/metrics`, once however often it is called, and the login before them."""
+    """Put the ledger's metrics on `/metrics`, once however often it is called, and the login before them.
+
+    Where OpenTelemetry is wanted, a thread sends them there too.
+    """
     from monitor.scraping import guard_metrics
 
-    if registry not in _installed:
-        registry.register(LedgerCollector(Reader(settings)))
-        _installed.append(registry)
     guard_metrics()
+    if registry in _installed:
+        return
+    reader = Reader(settings)
+    registry.register(LedgerCollector(reader))
+    _installed.append(registry)
+    if telemetry_wanted("metrics"):
+        from monitor.otlp import Pusher
+
+        Pusher(reader).start()
 
 
 _installed: list[CollectorRegistry] = []

@@ -34,13 +34,17 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account as the ledger has it: `paused` is the reason, None where it isn't; `released` counts submissions."""
+    """An account as the ledger has it: `paused` is the reason, None where it isn't; `released` counts submissions.
+
+    `paces` is empty for an account that the settings don't have; `waits_s` is its provider's longest wait, 0 for none.
+    """
 
     tallies: Tallies
     paused: str | None
     down: bool
     released: int
     paces: Mapping[EndpointClass, Pace]
+    waits_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,14 @@ def _account(rows: Any, settings: Settings, name: str, now_ms: int) -> AccountFa
         used, raw = int(next(rows)), next(rows)
         view = parse_pace(rate, policy.window_ms(rate), now_ms, used=used, used_last_minute=0, raw=raw, oldest=())
         paces[endpoint] = Pace(view, int(raw.get(b"seq", 0)), int(raw.get(b"refused", 0)))
-    return AccountFacts(parse_tallies(row), row.get("paused"), "down_until" in row, released, paces)
+    return AccountFacts(
+        tallies=parse_tallies(row),
+        paused=row.get("paused"),
+        down="down_until" in row,
+        released=released,
+        paces=paces,
+        waits_s=settings.accounts[name].kind.capabilities.waits_s if paces else 0,
+    )
 
 
 def _rates(settings: Settings, name: str) -> Mapping[EndpointClass, Any]:

@@ -164,7 +164,7 @@ def histogram(
         if number:
             body.append(_rect(words, tone, left + slot * at + 1, lower - high, max(slot - 2, 1), high))
         if at % every == 0:
-            body.append(_text(left + slot * (at + 0.5), height - 6, label, "middle"))
+            body.append(_tick(left, room, (at + 0.5) / len(bins), label, height - 6, width))
     for row, (place, text) in enumerate(marks):
         x, y = left + slot * place, 14.0 + 15 * row
         late = x > left + room * 0.6
@@ -189,6 +189,16 @@ def bar_list(words: Words, rows: Sequence[Row], *, width: int = WIDE) -> Markup:
         if row.value > 0:
             body.append(_rect(words, row.tone, 0, y + 18, max(width * row.value / most, 2), 9))
     return _svg(words, width, max(tall * len(rows), 1), body, {row.tone for row in rows})
+
+
+def swatch(name: str, tone: Tone) -> Markup:
+    """Draw a tone as the key to a chart, for a list or table beside it; hidden from screen readers, which get words."""
+    words = Words(f"{name}-{tone}-key", "", "")
+    inside = _pattern(words, tone) if tone in _PATTERNS else ""
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" viewBox="0 0 12 12" width="12" height="12"'
+        f' class="pl-key">{inside}{_rect(words, tone, 0, 0, 12, 12)}</svg>'
+    )
 
 
 def scale(most: float) -> tuple[float, float]:

@@ -139,7 +139,7 @@ def parse_pace(
     raw: Mapping[bytes, bytes],
     oldest: Sequence[tuple[bytes, float]],
 ) -> PaceView:
-    """Read a class's state hash (`raw`). `oldest` is the permit that has to leave the window for another one, if any."""
+    """Read a class's state hash (`raw`). `oldest`: the permit that has to leave the window first, if any."""
     closed = max(float(raw.get(b"closed_until", b"0")) - now_ms, 0.0) / 1000
     why = raw.get(b"closed_why")
     learned = raw.get(b"learned")

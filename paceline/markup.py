@@ -7,11 +7,14 @@ of direction turns the rest of the line round, and a lone surrogate (a byte that
 from __future__ import annotations
 
 import html
-from typing import NewType
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-Markup = NewType("Markup", str)
-"""HTML or SVG that is safe to put into a page as it is."""
+
+class Markup(str):
+    """HTML or SVG that is safe to put into a page as it is; a plain `str` isn't, and has to go through `escaped`."""
+
+    __slots__ = ()
 
 
 def visible(text: str) -> str:
@@ -26,7 +29,7 @@ def escaped(value: object) -> Markup:
     return Markup(html.escape(visible(str(value)), quote=True))
 
 
-def joined(parts: list[Markup]) -> Markup:
+def joined(parts: Iterable[Markup]) -> Markup:
     """Put pieces one after the other."""
     return Markup("".join(parts))
 

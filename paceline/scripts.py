@@ -41,6 +41,7 @@ _NAMES = (
     "hold",
     "is_known",
     "isolate",
+    "journal_counts",
     "know",
     "listed",
     "open_batch",

@@ -1,4 +1,4 @@
-"""Write numbers for people, in the same words on a terminal and on a page."""
+"""Write numbers for people: the same in the command, in reports and on pages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def per(seconds: float) -> str:
+    """Write an interval for people, to stand behind "each": minute, 10 minutes, 2 hours, 2.5 s."""
+    for unit_s, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= unit_s and seconds % unit_s == 0:
+            return unit if seconds == unit_s else f"{seconds / unit_s:g} {unit}s"
+    return "second" if seconds == 1 else f"{seconds:g} s"
 
 
 def size(size_bytes: int) -> str:

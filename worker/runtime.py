@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from config.messages import Messenger
 from config.services import Services, open_context, open_services
 from config.settings import load_settings
+from config.telemetry import telemetry_wanted
 from paceline.formats import check_format
 from paceline.model import Step
 from paceline.runner import Runner
 from worker.app import app
 from worker.results import CeleryResults
+
+if TYPE_CHECKING:
+    from worker.tracing import Tracing
 
 log = logging.getLogger("paceline.worker")
 
@@ -25,10 +30,16 @@ class Runtime:
     services: Services
     runner: Runner
     messenger: Messenger
+    tracing: Tracing | None = None
 
     def carry(self, step: Step, key: str) -> None:
         """Do one step and send what follows from it."""
-        self.messenger.send(self.runner.run(step, key))
+        if self.tracing is None:
+            follows = self.runner.run(step, key)
+        else:
+            with self.tracing.step(step, key):
+                follows = self.runner.run(step, key)
+        self.messenger.send(follows)
 
     def rescue(self) -> None:
         """Restart what is overdue."""
@@ -41,4 +52,12 @@ def runtime() -> Runtime:
     services = open_services(load_settings())
     check_format(services.redis)
     context = open_context(services, CeleryResults(app), log)
-    return Runtime(services, Runner(context), Messenger(app, services.ledger.place))
+    return Runtime(services, Runner(context), Messenger(app, services.ledger.place), _open_tracing(services))
+
+
+def _open_tracing(services: Services) -> Tracing | None:
+    if not telemetry_wanted("traces"):
+        return None
+    from worker.tracing import Tracing
+
+    return Tracing(services)

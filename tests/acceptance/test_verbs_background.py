@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,7 +71,8 @@ def test_submit_returns_while_the_batch_goes_on_by_itself(paceline: Paceline, sa
     assert again.json()["batch"] == batch
     sandbox.finish()
     watched = succeeded(paceline("status", batch, "--watch", "--json"))
-    assert (watched.json()["batch"], watched.json()["state"]) == (batch, "complete")
+    last = json.loads(watched.stdout.splitlines()[-1])
+    assert (last["batch"], last["state"]) == (batch, "complete")
     assert (tmp_path / "out" / "_SUCCESS").exists()
     assert each_once(sandbox, 4)
 

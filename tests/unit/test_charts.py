@@ -118,7 +118,18 @@ def test_an_axis_ends_at_a_round_number(most: float, end: float, step: float) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["javascript:alert(1)", "data:text/html,x", "//host/x", "http://", "https://a b", "https://a/\u202e", "", None],
+    [
+        "javascript:alert(1)",
+        "javascript://host/%0aalert(1)",
+        "ftp://host/x",
+        "data:text/html,x",
+        "//host/x",
+        "http://",
+        "https://a b",
+        "https://a/\u202e",
+        "",
+        None,
+    ],
 )
 def test_only_addresses_of_the_web_become_links(text: str | None) -> None:
     assert web_address(text) is None

@@ -1,0 +1,61 @@
+"""How a batch stands now: its summary, its account's pace, and what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cli.exits import Exit, exit_of_batch
+from cli.follow import class_of, ended
+from config.logs import printable
+from config.queues import submit_queue
+from config.services import Services
+from paceline.limiter import PaceView
+from paceline.model import Rate
+from paceline.summary import summarize
+from paceline.views import BatchView
+from paceline.waiting import look_around, stopped_by
+
+NO_PACE = PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
+"""Stands for that of an account that isn't set here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A moment of a batch. `pace` is None where the account isn't set here, `why` where nothing is waited for."""
+
+    batch: BatchView
+    summary: dict[str, Any]
+    pace: PaceView | None
+    why: str | None
+
+    @property
+    def exit(self) -> Exit:
+        """Return the exit code that it amounts to."""
+        return exit_of_batch(self.batch, self.summary)
+
+
+def look(services: Services, batch: BatchView) -> Standing:
+    """Look at a batch that has just been read."""
+    now_ms = services.views.now_ms()
+    account = services.settings.accounts.get(batch.account)
+    if account is None:
+        summary, pace = summarize(batch, now_ms), None
+    else:
+        endpoint = class_of(batch, account)
+        rate = account.rates[endpoint]
+        summary, pace = summarize(batch, now_ms, rate), services.limiter.view(batch.account, endpoint, rate)
+    return Standing(batch, summary, pace, _why(services, batch, pace))
+
+
+def stays(services: Services, standing: Standing) -> bool:
+    """Tell whether a batch stays as it is until a person does something: it is complete, held, or paused."""
+    return standing.exit is not Exit.RUNNING or ended(services, standing.batch, standing.summary) is not None
+
+
+def _why(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
+    if batch.closed:
+        return None
+    around = look_around(services.views, services.circuit, batch.account)
+    why = stopped_by(batch, around, pace, submit_queue(batch.account))
+    return None if why is None else printable(why)

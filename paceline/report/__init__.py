@@ -1,0 +1,1 @@
+"""A batch told on one page: the numbers behind it, and the page."""
