@@ -7,17 +7,10 @@ import sys
 import click
 
 from cli.exits import Exit
-from cli.output import counted
 from cli.session import pick_batch, send_on, session
 from cli.target import stage_path
-from config.services import Services
 from config.settings import load_settings
-from paceline.batch_file import Listed, record_cancelled, record_listed
-from paceline.errors import LedgerLost
-from paceline.manifest import ManifestBusy, ManifestWriter
-from paceline.model import State
-from paceline.providers.kinds import provider_kind
-from paceline.views import BatchView
+from paceline.operating import cancel, cancel_effects
 from producers.staging import remove_stage
 
 
@@ -37,43 +30,16 @@ def command(batch: str, yes: bool) -> int:
         if found.closed:
             click.echo(f"Batch {found.id} is complete already; there is nothing to cancel.", err=True)
             return Exit.NOTHING_TO_DO
-        if found.rebuilding:
-            raise LedgerLost(f"batch {found.id} isn't rebuilt yet: rebuild it first, so that its runs are known")
-        question = _question(found)
-        if sys.stdin.isatty() and not yes:
+        if sys.stdin.isatty() and not yes and not found.rebuilding:
+            question = f"Cancel batch {found.id}? {', '.join(cancel_effects(found))}. What has run is paid for"
             click.confirm(question, abort=True, err=True)
-        record_cancelled(found.manifest, cancelled=True)
-        follow = services.ledger.cancel_batch(found.id, message="cancelled by a person")
-        _end_listing(services, found)
+        follows = cancel(
+            services.ledger,
+            services.views,
+            found,
+            message="cancelled by a person",
+            drop_stage=lambda: remove_stage(stage_path(settings, found.id)),
+        )
         click.echo(f"Cancelling batch {found.id}: paceline status {found.id}", err=True)
-        send_on(services, [follow] if follow else [])
+        send_on(services, follows)
     return Exit.DONE
-
-
-def _question(batch: BatchView) -> str:
-    state = batch.by_state
-    parts = [f"{counted(state[State.PLANNED], 'submission')} will not be sent"]
-    if state[State.HELD]:
-        parts.append(f"{state[State.HELD]:,} held will not be decided on")
-    if running := state[State.RUNNING] + state[State.SUBMITTING] + state[State.UNCERTAIN]:
-        can = provider_kind(batch.provider).capabilities.cancels
-        parts.append(f"{counted(running, 'run')} will be {'ended' if can else 'followed to the end'}")
-    return f"Cancel batch {batch.id}? {', '.join(parts)}. What has run is paid for"
-
-
-def _end_listing(services: Services, batch: BatchView) -> None:
-    """Call the listing complete where nobody goes on with it: what isn't listed is no part of a cancelled batch."""
-    if batch.listed:
-        return
-    try:
-        with ManifestWriter.locked(batch.manifest, batch.id) as writer:
-            now = services.views.batch(batch.id)
-            if now.listed:
-                return
-            writer.resume(now.manifest_bytes)
-            record_listed(batch.manifest, batch.spec, Listed(now.manifest_bytes, now.files_skipped))
-            follow = services.ledger.listed(batch.id, skipped=now.files_skipped, manifest_bytes=now.manifest_bytes)
-            send_on(services, [follow] if follow else [])
-            remove_stage(stage_path(services.settings, batch.id))
-    except ManifestBusy:
-        pass  # the command that lists it goes on to the end; what it adds is cancelled

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from cli.session import session
 from config.settings import load_settings
+from monitor.guard import is_loopback
 from paceline.errors import ConfigError
 from paceline.secrets import read_secret
 
@@ -18,26 +19,27 @@ PASSWORD = "FLOWER_BASIC_AUTH"  # noqa: S105  # the name of the variable, which 
 
 
 @click.command("flower")
-@click.option("--port", type=click.IntRange(1, 65535), default=5555, show_default=True)
-@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
-def command(port: int, address: str) -> None:
-    """Watch workers and messages in Flower, until Ctrl-C.
+@click.option("--port", type=click.IntRange(1, 65535), help="Where to listen; default: the setting flower_port.")
+@click.option("--address", help="Where to listen; default: the setting flower_address, this machine alone.")
+def command(port: int | None, address: str | None) -> None:
+    """Watch batches, workers and messages in Flower, until Ctrl-C.
 
     Its live pages need task events, which are off by default as they cost about 40 % of message throughput: start the
     workers with PACELINE_EVENTS=true. A submission's task has the submission's id.
 
-    Other machines can reach it only if the environment variable FLOWER_BASIC_AUTH=USER:PASSWORD protects it, or a file
-    with that in it, which FLOWER_BASIC_AUTH_FILE names.
+    Other machines can reach it only if the setting flower_login=USER:PASSWORD protects it, or the environment variable
+    FLOWER_BASIC_AUTH=USER:PASSWORD, or a file with that in it, which FLOWER_BASIC_AUTH_FILE names.
     """
-    login = read_secret(PASSWORD)
-    check_reachable(address, password=login)
-    if login:
-        os.environ[PASSWORD] = login  # Flower knows nothing of files
     settings = load_settings()
+    if given := read_secret(PASSWORD):
+        os.environ[PASSWORD] = given  # Flower knows nothing of files
+    login = given or (settings.flower_login.get_secret_value() if settings.flower_login else "")
+    port, address = port or settings.flower_port, settings.flower_address if address is None else address
+    check_reachable(address, password=login)
     with session(settings):
         if not settings.events:
             click.echo("Task events are off: start workers with PACELINE_EVENTS=true to see tasks live.", err=True)
-        click.echo(f"Starting Flower on http://{_shown(address)}:{port}; Ctrl-C ends it", err=True)
+        click.echo(f"Starting Flower on http://{_shown(address)}:{port}/batches; Ctrl-C ends it", err=True)
         try:
             _serve(port, address)
         except OSError as error:
@@ -55,16 +57,8 @@ def check_reachable(address: str, *, password: str) -> None:
     if not (user and colon and secret):
         raise ConfigError(
             f"--address {address!r} lets other machines see and stop workers;"
-            f" export {PASSWORD}=USER:PASSWORD, or listen on 127.0.0.1"
+            f" set flower_login to USER:PASSWORD, export {PASSWORD}=USER:PASSWORD, or listen on 127.0.0.1"
         )
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether only this machine reaches the address; `''` listens everywhere."""
-    try:
-        return ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _shown(address: str) -> str:
@@ -73,9 +67,11 @@ def _shown(address: str) -> str:
 
 def _serve(port: int, address: str) -> None:
     """Run Flower as Celery's own command would; its options are put so that no file or variable widens them."""
+    from monitor import __file__ as extension
     from worker.app import app
 
-    options = [f"--address={address.strip('[]')}", f"--port={port}", "--unix-socket="]
+    conf = Path(extension).with_name("flowerconfig.py")
+    options = [f"--conf={conf}", f"--address={address.strip('[]')}", f"--port={port}", "--unix-socket="]
     sys.argv[1:] = []  # Flower looks at it beside what it is given
     try:
         app.start(["--quiet", "flower", *options])

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -22,10 +22,10 @@ from cli.fleet import Fleet, start_redis
 from cli.known import sieve_for
 from cli.progress import Moment, Progress, duration, open_progress
 from cli.target import Target, excluded
-from config.accounts import Account
 from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
 from config.messages import Messenger, make_app
+from config.pacing import class_of as class_of
 from config.services import Services
 from paceline.batch_view import CANCELLED
 from paceline.decisions import BY_PERSON
@@ -33,11 +33,10 @@ from paceline.errors import ConfigError, PacelineError
 from paceline.formats import check_format
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
-from paceline.model import Choice, EndpointClass, State
-from paceline.providers.kinds import provider_kind
-from paceline.starting import way_of
+from paceline.model import Choice, State
 from paceline.summary import summarize
 from paceline.views import BatchView
+from paceline.waiting import look_around, slowed_by
 
 LOST_REDIS = (NoConnection, NoAnswer, OperationalError)
 """What redis-py and kombu raise when the server is away."""
@@ -162,11 +161,6 @@ def follow(target: Target, services: Services, interrupted: Interrupted) -> Endi
         remove_pid(target.settings.home, noted)
 
 
-def class_of(batch: BatchView, account: Account) -> EndpointClass:
-    """Return the class of the requests that start a batch's runs now."""
-    return way_of(batch.choices, batch.complete_size, account.rates, account.kind.capabilities.waits_s)[0]
-
-
 def title(batch: BatchView) -> str:
     """Name a batch in a line: its name, source and agent."""
     return f"{printable(batch.name) or batch.id} · {batch.account}:{batch.agent} · {printable(batch.source)}"
@@ -268,41 +262,5 @@ def ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit
 
 def waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | None:
     """Say what keeps a batch from its full pace, in a line fit for a terminal; None if nothing does."""
-    why = _waiting_for(services, batch, pace)
+    why = slowed_by(batch, look_around(services.views, services.circuit, batch.account), pace)
     return None if why is None else printable(why)  # reasons quote people, providers and names of folders
-
-
-def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | None:
-    account = services.views.account(batch.account)
-    if account.paused:
-        return f"account {batch.account} is paused: {account.message or account.paused}"
-    if batch.paused:
-        return f"paused: {batch.paused_message or batch.paused}"
-    if batch.trouble:
-        return batch.trouble
-    signs = services.views.workers()
-    if signs and not any(_sends_there(sign, batch) for sign in signs):
-        return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
-    if circuit := services.circuit.view(batch.account):
-        if circuit.trying:
-            return "the provider answers again; one submission tries before the others go on"
-        since = f"the provider is down, for {duration(circuit.since_s)} now: {circuit.why}"
-        return f"{since}; nothing is sent, next question in {duration(circuit.next_s)}"
-    if pace.closed_s > 0:
-        why = {
-            "throttled": "the provider asked to slow down (429)",
-            "clock": "the clock jumped; waiting one window to be sure of the pace",
-            "restart": "Redis was restarted; waiting one window to be sure of the pace",
-        }.get(pace.closed_why or "", pace.closed_why or "closed")
-        return f"{why}; next try in {duration(pace.closed_s)}"
-    if batch.by_state[State.UNCERTAIN]:
-        number = batch.by_state[State.UNCERTAIN]
-        if not provider_kind(batch.provider).capabilities.finds_many:
-            return f"{number} without a clear answer, and {batch.provider} can't be asked whether it has a run"
-        return f"{number} without a clear answer: asking the provider before anything is sent again"
-    return None
-
-
-def _sends_there(sign: Mapping[str, object], batch: BatchView) -> bool:
-    addresses = sign.get("addresses")
-    return isinstance(addresses, dict) and addresses.get(batch.account) == batch.address

@@ -15,6 +15,7 @@ from config.logs import printable
 from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.errors import LedgerLost, UnknownBatch
 from paceline.model import SCHEDULE, BatchSpec
+from paceline.operating import rebuild_command as rebuild_command
 from paceline.removing import Forgotten
 from paceline.views import BatchView
 
@@ -29,11 +30,6 @@ def noticing_loss(batch: BatchView) -> Iterator[None]:
             f"batch {batch.id} has vanished from Redis, which was emptied or replaced; its output and what was paid for"
             f" are still there: {rebuild_command(batch.manifest)}"
         ) from error
-
-
-def rebuild_command(manifest: str) -> str:
-    """Write the command that rebuilds the batch of a manifest."""
-    return shlex.join(["paceline", "rebuild", str(Path(manifest).parent)])
 
 
 def run_command(spec: BatchSpec) -> str:

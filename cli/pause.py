@@ -9,6 +9,7 @@ from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.settings import load_settings
 from paceline.errors import UsageError
+from paceline.operating import pause, resume_command
 
 
 @click.command("pause")
@@ -31,12 +32,11 @@ def command(batch: str | None, account: str | None, why: str) -> None:
             if found.closed:
                 click.echo(f"Batch {found.id} is complete already.", err=True)
                 return
-            remedy = f"paceline resume {found.id}"
         else:
             account_name, batch_id = settings.account(account or "").name, ""
-            word, remedy = f"account {account_name}", f"paceline resume --account {account_name}"
-        text = f"{why or 'paused by a person'} (go on with: {remedy})"
-        if services.ledger.pause_by_hand(account_name, batch=batch_id, message=text, by=whoami()):
+            word = f"account {account_name}"
+        remedy = resume_command(account_name, batch_id)
+        if pause(services.ledger, account_name, batch=batch_id, why=why, by=whoami()):
             click.echo(f"Paused {word}; go on with: {remedy}", err=True)
         else:
             click.echo(f"{word.capitalize()} was paused already, which stays; go on with: {remedy}", err=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from cli.lost import rebuild_command
 from cli.pause import one_of
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from config.messages import Messenger, make_app
 from config.settings import load_settings
 from paceline.batch_view import CANCELLED
-from paceline.errors import LedgerLost, UsageError
-from paceline.model import Choice
+from paceline.operating import check_resumable, resume, resume_command
 
 
 @click.command("resume")
@@ -31,30 +29,20 @@ def command(batch: str | None, account: str | None) -> None:
         batch_id, word = "", ""
         if batch is not None:
             found = pick_batch(services.views, batch)
-            if found.rebuilding:
-                raise LedgerLost(f"batch {found.id} isn't rebuilt yet; go on with: {rebuild_command(found.manifest)}")
-            if found.paused == CANCELLED:
-                raise UsageError(
-                    f"batch {found.id} was cancelled; once it is complete, send what was cancelled with: paceline retry"
-                    f" {found.id} --reason cancelled"
-                )
-            if found.closed:
+            if found.closed and not found.rebuilding and found.paused != CANCELLED:
                 click.echo(f"Batch {found.id} is complete; there is nothing to resume.", err=True)
                 return
-            if found.paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS):
-                raise UsageError(
-                    f"batch {found.id} is at its limit ({found.paused_message}); go on with its `paceline run …`"
-                )
+            check_resumable(found)
             account_name, batch_id, word = found.account, found.id, f"Batch {found.id}"
         else:
             account_name = settings.account(account or "").name
             word = f"Account {account_name}"
-        was, follow = services.ledger.resume(account_name, batch=batch_id)
-        if follow is not None:
-            Messenger(make_app(settings), services.ledger.place).send([follow])
+        was, follows = resume(services.ledger, account_name, batch=batch_id)
+        if follows:
+            Messenger(make_app(settings), services.ledger.place).send(follows)
         click.echo(f"{word} goes on." if was else f"{word} wasn't paused.", err=True)
         if batch_id and services.views.account(account_name).paused:
-            remedy = f"paceline resume --account {account_name}"
+            remedy = resume_command(account_name)
             click.echo(f"Its account {account_name} is still paused; let it go on with: {remedy}", err=True)
         if was and not services.views.workers():
             click.echo("No worker is alive; start some with: paceline up", err=True)

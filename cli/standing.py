@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.exits import Exit, exit_of_batch
-from cli.follow import class_of, ended, waiting_for
+from cli.follow import class_of, ended
+from config.logs import printable
 from config.queues import submit_queue
 from config.services import Services
 from paceline.limiter import PaceView
 from paceline.model import Rate
 from paceline.summary import summarize
 from paceline.views import BatchView
+from paceline.waiting import look_around, stopped_by
 
 NO_PACE = PaceView(Rate(1, 1.0), 0, 0, None, 0.0, None, 0.0)
 """Stands for that of an account that isn't set here."""
@@ -43,7 +45,7 @@ def look(services: Services, batch: BatchView) -> Standing:
         endpoint = class_of(batch, account)
         rate = account.rates[endpoint]
         summary, pace = summarize(batch, now_ms, rate), services.limiter.view(batch.account, endpoint, rate)
-    return Standing(batch, summary, pace, _why(services, batch, summary, pace))
+    return Standing(batch, summary, pace, _why(services, batch, pace))
 
 
 def stays(services: Services, standing: Standing) -> bool:
@@ -51,13 +53,9 @@ def stays(services: Services, standing: Standing) -> bool:
     return standing.exit is not Exit.RUNNING or ended(services, standing.batch, standing.summary) is not None
 
 
-def _why(services: Services, batch: BatchView, summary: dict[str, Any], pace: PaceView | None) -> str | None:
+def _why(services: Services, batch: BatchView, pace: PaceView | None) -> str | None:
     if batch.closed:
         return None
-    if batch.paused or services.views.account(batch.account).paused:
-        return waiting_for(services, batch, pace or NO_PACE)
-    if exit_of_batch(batch, summary) is Exit.HELD:
-        return "a person's decision on what is held"
-    if submit_queue(batch.account) not in services.views.queues_read():
-        return "no live worker: go on with the same `paceline run …`, or with `paceline up`"
-    return waiting_for(services, batch, pace or NO_PACE)
+    around = look_around(services.views, services.circuit, batch.account)
+    why = stopped_by(batch, around, pace, submit_queue(batch.account))
+    return None if why is None else printable(why)

@@ -57,7 +57,9 @@ def shown_server(settings: Settings) -> str:
 def mask_of(settings: Settings, *further: str) -> Mask:
     """Return what hides all keys and secrets, the password in the server's address, and `further` variables."""
     password = urlsplit(redis_url(settings)).password if settings.redis_url is not None else None
-    hidden = (password, unquote(password)) if password else ()
+    hidden: tuple[str, ...] = (password, unquote(password)) if password else ()
+    if settings.flower_login is not None:
+        hidden += (settings.flower_login.get_secret_value().partition(":")[2],)
     keys = (account.key_env for account in settings.accounts.values())
     return Mask((*keys, SECRET_ENV, *further), hidden)
 

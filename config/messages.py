@@ -32,6 +32,11 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
+def export_task(submission: str) -> str:
+    """Name the task that exports a submission."""
+    return f"{submission}.export"
+
+
 class Messenger:
     """Sends wake-ups. Losing one costs time only, so nothing here waits for Redis longer than its socket does."""
 
@@ -40,11 +45,16 @@ class Messenger:
         self._place = place
 
     def send(self, follows: Iterable[Follow]) -> None:
-        """Send messages; a submission's message carries its id as the task's, so that its result is found under it."""
+        """Send messages; a submission's message carries its id as the task's, so that its result is found under it.
+
+        That of its export carries the id with `.export`, so that a page can lead to both.
+        """
         for follow in follows:
             options: dict[str, Any] = {"queue": self._queue(follow), "ignore_result": True}
             if follow.step is Step.SUBMIT:
                 options["task_id"] = follow.key
+            elif follow.step is Step.EXPORT:
+                options["task_id"] = export_task(follow.key)
             if follow.countdown_s > _SOON_S:
                 options["countdown"] = follow.countdown_s
             self._app.send_task(TASKS[follow.step], args=[follow.key], **options)

@@ -150,6 +150,31 @@ class Nights(Table):
     )
 
 
+class Watching(Table):
+    """Where Flower shows workers, messages and batches."""
+
+    flower_port: int = Field(5555, ge=1, le=65535, description="where `paceline flower` listens")
+    flower_address: str = Field(
+        "127.0.0.1", description="the address it listens on; one that other machines reach wants a login"
+    )
+    flower_login: SecretStr | None = Field(
+        None,
+        description="`USER:PASSWORD` that Flower asks for; so does the variable `FLOWER_BASIC_AUTH`, which wins",
+        json_schema_extra={"hidden": True},
+    )
+
+    @field_validator("flower_login")
+    @classmethod
+    def _is_login(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            user, _, password = value.get_secret_value().partition(":")
+            if not (user and password):
+                raise ValueError("it must be USER:PASSWORD")
+            if not value.get_secret_value().isascii():
+                raise ValueError("it must be ASCII, as browsers don't agree on how to send anything else")
+        return value
+
+
 class Logs(Table):
     """What is logged."""
 
@@ -161,10 +186,10 @@ class Logs(Table):
     )
 
 
-GROUPS: tuple[type[Table], ...] = (Place, Pace, Upload, Waits, Fleet, Nights, Logs)
+GROUPS: tuple[type[Table], ...] = (Place, Pace, Upload, Waits, Fleet, Nights, Watching, Logs)
 
 
-class Settings(Place, Pace, Upload, Waits, Fleet, Nights, Logs):
+class Settings(Place, Pace, Upload, Waits, Fleet, Nights, Watching, Logs):
     """All settings of one process. Built by `config.settings.load_settings`; constructing it directly reads nothing."""
 
     accounts: Mapping[str, Account] = Field(default_factory=dict, description="the accounts, by name")

@@ -125,19 +125,24 @@ class BatchView:
     @property
     def state(self) -> BatchState:
         """Return where the batch stands."""
-        if self.closed:
-            return BatchState.COMPLETE
-        if self.paused == CANCELLED and not self.closing:
-            return BatchState.CANCELLING
-        if self.paused and self.paused != CANCELLED:
-            return BatchState.PAUSED
-        if not self.listed:
-            return BatchState.PLANNING
-        return BatchState.CLOSING if self.closing else BatchState.RUNNING
+        return state_of(closed=self.closed, paused=self.paused, closing=self.closing, listed=self.listed)
 
 
 CANCELLED = "cancelled"
 """Why a batch is paused that a person has cancelled, and the reason of what that ended."""
+
+
+def state_of(*, closed: bool, paused: str | None, closing: bool, listed: bool) -> BatchState:
+    """Return where a batch stands of which these facts are known."""
+    if closed:
+        return BatchState.COMPLETE
+    if paused == CANCELLED and not closing:
+        return BatchState.CANCELLING
+    if paused and paused != CANCELLED:
+        return BatchState.PAUSED
+    if not listed:
+        return BatchState.PLANNING
+    return BatchState.CLOSING if closing else BatchState.RUNNING
 
 
 def read_row(raw: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -9,6 +9,7 @@ sent; its answer closes the circuit. See `lua/circuit.lua`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,16 +97,24 @@ class Circuit:
 
     def view(self, account: str) -> CircuitView | None:
         """Show an account's circuit; None while it is closed. Reads only."""
-        until, why, since, half = self._redis.hmget(
-            keys.account(account), ["down_until", "down_why", "down_since", "down_half"]
-        )
-        if until is None:
+        row = self._redis.hmget(keys.account(account), _SHOWN)
+        if row[0] is None:
             return None
         seconds, micros = self._redis.time()
-        now_ms = seconds * 1000 + micros // 1000
-        return CircuitView(
-            why=why.decode() if why else "",
-            since_s=max(now_ms - int(since or until), 0) / 1000,
-            next_s=max(int(until) - now_ms, 0) / 1000,
-            trying=half == b"1",
-        )
+        return parse_circuit(dict(zip(_SHOWN, row, strict=True)), seconds * 1000 + micros // 1000)
+
+
+_SHOWN = ("down_until", "down_why", "down_since", "down_half")
+
+
+def parse_circuit(row: Mapping[str, bytes | str | None], now_ms: int) -> CircuitView | None:
+    """Read an account's hash, or what of it is about its circuit; None while that is closed."""
+    until, why, since, half = map(row.get, _SHOWN)
+    if until is None:
+        return None
+    return CircuitView(
+        why=why.decode() if isinstance(why, bytes) else why or "",
+        since_s=max(now_ms - int(since or until), 0) / 1000,
+        next_s=max(int(until) - now_ms, 0) / 1000,
+        trying=half in (b"1", "1"),
+    )

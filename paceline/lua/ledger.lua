@@ -78,12 +78,18 @@ local function ended_by(id, reason, by)
   if by > 0 then redis.call('ZADD', key, 0, member) else redis.call('ZREM', key, member) end
 end
 
+-- Append to a batch's journal, and note the entry's id in the submission's hash as a field `j:ID`: a batch of 100,000
+-- submissions has half a million entries, and a page about one wants its own. A field for each keeps the hash compact.
+local function append(hash, journal, entry)
+  redis.call('HSET', hash, 'j:' .. redis.call('XADD', journal, '*', unpack(entry)), '')
+end
+
 -- Append to the batch's journal. facts: flat list of names and values.
 local function note(verb, from, to, generation, facts)
   local entry = { 'submission', ARGV[1], 'verb', verb, 'from', from, 'to', to, 'generation', int(generation),
                   'attempt', redis.call('HGET', KEYS[1], 'attempt') or '0' }
   for _, fact in ipairs(facts or {}) do entry[#entry + 1] = fact end
-  redis.call('XADD', KEYS[3], '*', unpack(entry))
+  append(KEYS[1], KEYS[3], entry)
   tally('verb:' .. verb)
 end
 

@@ -30,8 +30,8 @@ for n = 0, 1 do
     redis.call('HINCRBY', KEYS[2], 'total', 1)
     redis.call('HINCRBY', KEYS[2], 'extra', 1)
     redis.call('ZADD', KEYS[18], index_of(id), id)
-    redis.call('XADD', KEYS[3], '*', 'submission', id, 'verb', 'plan', 'from', '', 'to', state, 'generation', int(first),
-               'attempt', 0)
+    append(hash, KEYS[3], { 'submission', id, 'verb', 'plan', 'from', '', 'to', state, 'generation', int(first),
+                            'attempt', 0 })
     if row[3] then
       redis.call('HSET', hash, 'doubt_ms', int(now), 'reborn', 1)
       redis.call('ZADD', KEYS[7], now, id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 import urllib.error
@@ -136,7 +137,7 @@ def look_around(scene: Scene, paceline: Paceline) -> None:
 
 WORKERS = "/api/workers?refresh=true"
 PAGES = ["/", "/workers?refresh=true", "/tasks", "/broker", "/metrics", "/api/tasks", "/api/task/types", WORKERS]
-PAGES += ["/api/queues/length"]
+PAGES += ["/api/queues/length", "/batches", "/batches?part=1"]
 
 
 def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
@@ -155,12 +156,20 @@ def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
         assert (
             scene.say(paceline("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")).code == 0
         )
-        pages = {path: page(port, path) for path in PAGES}
+        (batch,) = [row["batch"] for row in scene.say(paceline("list", "--json")).json()]
+        ours = [f"/batch/{batch}{more}" for more in ("", "/submissions", "/cancel", "/retry")]
+        pages = {path: page(port, path) for path in [*PAGES, *ours, f"/submission/{batch}-000001"]}
+        assert batch in pages["/batches"]
+        assert f"{batch}-000004" in pages[f"/batch/{batch}/submissions"]
         for worker in worker_names(pages[WORKERS]):
             pages[worker] = page(port, f"/worker/{quote(worker)}")
         tasks = sorted(wait_for(lambda: json.loads(page(port, "/api/tasks")), "tasks in Flower"))
         for task in tasks[:5]:
             pages[task] = page(port, f"/task/{task}") + page(port, f"/api/task/info/{task}")
+        first = f"{batch}-000001"
+        assert f"<code>{first}</code></pre>" in page(port, f"/task/{first}")  # its arguments, without Python's brackets
+        linked = wait_for(lambda: _tasks_of(page(port, f"/submission/{first}"), 2), "both tasks of a submission")
+        assert linked == {f"/task/{first}", f"/task/{first}.export"}
         pages["no such page"] = page(port, f"/task/{quote('no/such')}") + page(port, "/api/task/info/none")
         scene.say(paceline.interrupt(flower))
         scene.say(paceline("down"))
@@ -170,6 +179,12 @@ def test_no_page_of_flower_shows_a_secret(scene: Scene) -> None:
     assert [finding for path, text in pages.items() for finding in found(text, path)] == []
     assert found(b"\n".join(commands.lines), "command lines") == []
     assert scene.findings() == []
+
+
+def _tasks_of(text: str, least: int) -> set[str]:
+    """Return where a page leads among tasks, once there are so many."""
+    found = set(re.findall(r'href="(/task/[^"]+)"', text))
+    return found if len(found) >= least else set()
 
 
 def page(port: int, path: str) -> str:

@@ -153,3 +153,15 @@ def test_a_failed_run_is_a_record_with_its_reason() -> None:
         "message": "a prompt failed",
         "http_status": None,
     }
+
+
+def test_a_submissions_own_journal_is_found_without_reading_the_batchs() -> None:
+    world = World()
+    batch = world.plan(3)
+    world.run()
+    for number in (1, 2, 3):
+        item = submission_id(batch, number)
+        whole = list(world.views.journal(batch, item))
+        assert world.views.journal_of(item) == whole
+        assert [row["verb"] for row in world.views.journal_of(item, most=2)] == [row["verb"] for row in whole[-2:]]
+    assert world.views.journal_of(submission_id(batch, 4)) == []
