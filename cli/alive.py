@@ -17,14 +17,12 @@ if TYPE_CHECKING:
 ANSWER_S = 3.0
 """A health check is ended by whoever asked after some 5 s; this leaves time to say why."""
 
-FLOWER_PORT = 5555
-
 
 @click.command("alive")
 @click.argument("part", type=click.Choice(["worker", "beat", "flower"]))
-@click.option("--port", type=click.IntRange(1, 65535), default=FLOWER_PORT, show_default=True, help="Flower's.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Flower's; default: the setting flower_port.")
 @click.option("--redis-may-be-away", is_flag=True, help="Exit 0 too where Redis can't be asked.")
-def command(part: str, port: int, redis_may_be_away: bool) -> int:
+def command(part: str, port: int | None, redis_may_be_away: bool) -> int:
     """Tell whether a part of the fleet is alive on this machine, or in this container: exit 0, else 1.
 
     A worker or beat is alive if its process is here and gave its sign of life to Redis within 15 s; others' count for
@@ -81,7 +79,16 @@ def signs_here(settings: Settings, part: str) -> list[str]:
     return [name for name in names if name.endswith(f"@{here}") and not is_gone(name)]
 
 
-def _flower(port: int) -> tuple[str, bool]:
+def _flower(port: int | None) -> tuple[str, bool]:
+    if port is None:
+        from config.settings import load_settings
+
+        try:
+            port = load_settings().flower_port
+        except PacelineError as error:
+            from config.logs import printable
+
+            return f"no flower can be alive: {printable(str(error))}", False
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
     try:
         connection.request("GET", "/healthcheck")

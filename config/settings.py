@@ -27,9 +27,13 @@ __all__ = ["Account", "Settings", "load_settings"]
 
 FILE = "paceline.toml"
 
-REDIS_URL = "PACELINE_REDIS_URL"
+SECRET_SETTINGS = {("redis_url",): "PACELINE_REDIS_URL", ("flower_login",): "PACELINE_FLOWER_LOGIN"}
+"""Settings that hold a secret, each with its variable: the value may be in a file, which that variable's name with
+`_FILE` names."""
 
-NOT_SETTINGS = frozenset({"PACELINE_CONFIG", SECRET_ENV, SECRET_ENV + SUFFIX, REDIS_URL + SUFFIX})
+NOT_SETTINGS = frozenset(
+    {"PACELINE_CONFIG", SECRET_ENV, SECRET_ENV + SUFFIX, *(name + SUFFIX for name in SECRET_SETTINGS.values())}
+)
 """Variables with our prefix that are no settings: a secret is read where it is used, and kept nowhere.
 
 The file with Redis' address is read here, as the address may hold a password.
@@ -50,8 +54,9 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     written = [*_from_file(environ, cwd), *_from_vendor_variables(environ)]
     accounts = {way[1] for way, _, _ in written if way[0] == "accounts"}
     written += _from_variables(environ, accounts)
-    if environ.get(REDIS_URL + SUFFIX):
-        written.append((("redis_url",), read_secret(REDIS_URL, environ, cwd), Origin(REDIS_URL + SUFFIX)))
+    for way, name in SECRET_SETTINGS.items():
+        if environ.get(name + SUFFIX):
+            written.append((way, read_secret(name, environ, cwd), Origin(name + SUFFIX)))
     try:
         settings = Settings.model_validate(_nest(written, _file(environ, cwd).parent))
     except ValidationError as error:

@@ -191,3 +191,11 @@ def test_a_key_that_cannot_be_had_stops_the_account_before_anything_is_sent() ->
     with pytest.raises(AccessDenied, match="KEY_FILE names /x"):
         key_now(gone)
     assert key_now(None) == ""
+
+
+def test_flowers_login_may_come_from_a_file(tmp_path: Path) -> None:
+    settings = load_settings({"PACELINE_FLOWER_LOGIN_FILE": written(tmp_path, "me:secret\n")}, tmp_path)
+    assert settings.flower_login is not None
+    assert settings.flower_login.get_secret_value() == "me:secret"
+    with pytest.raises(ConfigError, match=r"^PACELINE_FLOWER_LOGIN_FILE \(environment\): it must be USER:PASSWORD"):
+        load_settings({"PACELINE_FLOWER_LOGIN_FILE": written(tmp_path, "me")}, tmp_path)
