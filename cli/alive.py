@@ -63,12 +63,16 @@ def signs_here(settings: Settings, part: str) -> list[str]:
     from config.connections import connect
     from config.services import is_gone
     from paceline.clocks import machine_id
+    from paceline.schedules.beats import live_beats
     from paceline.views import Views
 
     client = connect(settings)
     views = Views(client)
     try:
-        names = [str(sign.get("worker")) for sign in views.workers()]
+        if part == "beat":
+            names = live_beats(client, views.now_ms())
+        else:
+            names = [str(sign.get("worker")) for sign in views.workers()]
     finally:
         client.close()
     here = machine_id()

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.fleet import BEAT
 from config.embedded import EmbeddedServer
 from config.leftovers import leftovers
 from config.logs import printable
+from config.pinning import check_schedule
 from config.queues import queue_names
 from config.schema import Settings
 from config.services import open_services, worker_name
@@ -32,11 +35,12 @@ LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What runs: `new` is False where it ran before; `workers` are the pids by name."""
+    """What runs: `new` is False where it ran before; `workers` are the pids by name, `beat` is that of the beat."""
 
     new: bool
     supervisor: int
     workers: dict[str, int]
+    beat: int | None = None
 
 
 def supervisor_of(home: Path) -> int | None:
@@ -51,6 +55,8 @@ def start_background(settings: Settings, workers: int | None = None) -> Backgrou
     `CredentialsError` where no account has a key, `ConfigError` where the start fails.
     """
     check_keys(settings)
+    for schedule in settings.schedules.values():
+        check_schedule(settings, schedule, datetime.now(UTC))
     before = supervisor_of(settings.home)
     process = None if before is not None else _spawn(settings, workers)
     _await_workers(settings, process)
@@ -58,7 +64,8 @@ def start_background(settings: Settings, workers: int | None = None) -> Backgrou
     if pid is None:
         raise _failure(settings, None)
     running = {one.name: one.pid for one in leftovers(settings.home) if one.name.startswith("worker-")}
-    return Background(before is None, pid, running)
+    beat = next((one.pid for one in leftovers(settings.home) if one.name == BEAT), None)
+    return Background(before is None, pid, running, beat)
 
 
 def check_keys(settings: Settings) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,24 @@ def workers(services: Services) -> Check:
     if alive:
         return Check("workers", True, f"{len(alive)} alive: {', '.join(alive)}")
     return Check("workers", None, "none alive; `paceline run` starts its own, `paceline up` some in the background")
+
+
+def schedules(settings: Settings, services: Services | None) -> Iterator[Check]:
+    """Look whether schedules can work, and whether anybody starts them."""
+    from cli.nights import beatless, problem_of
+
+    if not settings.schedules:
+        return
+    now = datetime.now(UTC)
+    for schedule in settings.schedules.values():
+        if problem := problem_of(settings, schedule, now):
+            yield failed(f"schedule {schedule.name}", ConfigError(problem))
+    found = ", ".join(settings.schedules)
+    if services is None or beatless(settings, services):
+        note = "no live beat sends ticks, so nothing is started; `paceline up` does it, or `paceline beat`"
+        yield Check("schedules", None, f"{found}: {note}")
+    else:
+        yield Check("schedules", True, found)
 
 
 def account(settings: Settings, one: Account, services: Services | None, agent: str | None) -> Iterator[Check]:

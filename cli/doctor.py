@@ -85,6 +85,7 @@ def _with_ledger(settings: Settings, wanted: tuple[str, str] | None) -> Iterator
             else:
                 yield from checks.redis_server(settings, services)
                 yield checks.workers(services)
+            yield from checks.schedules(settings, services)
             yield from _accounts(settings, services, wanted)
     except PacelineError as error:
         yield failed("redis", error)

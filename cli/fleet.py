@@ -30,6 +30,9 @@ from paceline.steps.rescuing import worker_died
 STOP_S = 30.0
 """For workers to finish the uploads under way; what takes longer is reconciled by the next command."""
 
+BEAT = "beat"
+"""The name of the process that sends ticks, of its pid file and its log."""
+
 RESTARTS_A_MINUTE = 5
 """A worker that dies more often than this isn't started again: something is wrong that a person must see."""
 
@@ -46,8 +49,7 @@ def start_redis(settings: Settings) -> EmbeddedServer | None:
 @dataclass
 class _Worker:
     name: str
-    role: str
-    threads: int
+    arguments: tuple[str, ...]
     process: subprocess.Popen[bytes]
     deaths: list[float] = field(default_factory=list)
 
@@ -55,7 +57,8 @@ class _Worker:
 class Fleet:
     """The workers of one `home`. Use from one thread; `tick()` every second or so.
 
-    A `standing` fleet starts its workers even where those of another machine serve every queue already.
+    A `standing` fleet starts its workers even where those of another machine serve every queue already, and a beat
+    where there are schedules.
     """
 
     def __init__(
@@ -128,15 +131,17 @@ class Fleet:
         for number in range(1, self._settings.workers + 1):
             self._add(f"worker-{number}", "upload", self._settings.upload_threads)
         self._add(f"worker-{self._settings.workers + 1}", "rest", self._settings.control_threads)
+        if self._standing and self._settings.schedules:
+            self._workers.append(_Worker(BEAT, ("beat",), self._spawn(BEAT, ("beat",))))
 
     def _add(self, name: str, role: str, threads: int) -> None:
-        self._workers.append(_Worker(name, role, threads, self._spawn(name, role, threads)))
+        arguments = ("worker", "--role", role, "--threads", str(threads), "--name", name)
+        self._workers.append(_Worker(name, arguments, self._spawn(name, arguments)))
 
-    def _spawn(self, name: str, role: str, threads: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
         assert self._pipe is not None
         # -P: a file of the present folder named like a module of ours, `celery.py` say, must not be imported instead.
-        command = [sys.executable, "-P", "-m", "cli.main", "worker", "--role", role, "--threads", str(threads)]
-        command += ["--name", name, "--owner-fd", str(self._pipe[0])]
+        command = [sys.executable, "-P", "-m", "cli.main", *arguments, "--owner-fd", str(self._pipe[0])]
         environment = {**os.environ, "PACELINE_HOME": str(self._settings.home)}
         with self._open_log(name) as log:
             process = subprocess.Popen(
@@ -167,7 +172,7 @@ class Fleet:
         worker.deaths = [at for at in worker.deaths if now - at < 60] + [now]
         if len(worker.deaths) > RESTARTS_A_MINUTE:
             raise ConfigError(f"worker {worker.name} keeps ending; its last words are in {self.log_path(worker.name)}")
-        worker.process = self._spawn(worker.name, worker.role, worker.threads)
+        worker.process = self._spawn(worker.name, worker.arguments)
 
     def kill(self) -> None:
         """End the workers at once, from another thread than the one in `stop`."""

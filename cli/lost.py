@@ -14,7 +14,7 @@ from cli.output import print_json
 from config.logs import printable
 from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.errors import LedgerLost, UnknownBatch
-from paceline.model import BatchSpec
+from paceline.model import SCHEDULE, BatchSpec
 from paceline.operating import rebuild_command as rebuild_command
 from paceline.removing import Forgotten
 from paceline.views import BatchView
@@ -34,6 +34,9 @@ def noticing_loss(batch: BatchView) -> Iterator[None]:
 
 def run_command(spec: BatchSpec) -> str:
     """Write the command that goes on with a batch."""
+    if night := spec.options.get(SCHEDULE):
+        name, _, due = night.partition("@")
+        return shlex.join(["paceline", "schedule", "run", name, "--due", due])
     words = ["paceline", "run", spec.source, "--agent", f"{spec.account}:{spec.agent}"]
     for place in spec.to:
         words += ["--to", place]

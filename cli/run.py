@@ -148,7 +148,8 @@ def refuse_lost_ledger(target: Target, services: Services) -> None:
     for place in target.spec.to:
         if _is_begun(place):
             _refuse(place, target, services)
-    if can_be_rebuilt(str(Path(target.manifest).parent), target.spec.batch_id()):
+    # Without a manifest nothing of it was ever registered: whoever began it died between record and ledger.
+    if Path(target.manifest).exists() and can_be_rebuilt(str(Path(target.manifest).parent), target.spec.batch_id()):
         raise _lost(target)
 
 

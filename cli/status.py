@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.exits import Exit
+from cli.nights import NO_BEAT, beatless
 from cli.output import counted, print_columns, print_fields, print_json
 from cli.pauses import who_and_when
 from cli.progress import duration, in_flight, per_minute
@@ -89,6 +90,8 @@ def _show_all(services: Services, as_json: bool) -> None:
         click.echo("no batches yet", err=True)
     alive = sorted(printable(str(sign["worker"])) for sign in services.views.workers())
     click.echo(f"{len(alive)} live workers: {', '.join(alive)}" if alive else "no live workers", err=True)
+    if beatless(services.settings, services):
+        click.echo(f"{counted(len(services.settings.schedules), 'schedule')}, but {NO_BEAT}", err=True)
 
 
 def _show_one(services: Services, batch: BatchView, as_json: bool, used: Used | None) -> Exit:

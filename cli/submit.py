@@ -22,6 +22,7 @@ from config.leftovers import COMMAND, remove_pid, write_pid
 from config.logs import printable
 from config.messages import Messenger, make_app
 from config.queues import queue_names
+from config.schema import Settings
 from config.services import Services
 from config.settings import load_settings
 from paceline.removing import find_forgotten
@@ -58,14 +59,17 @@ def command(asked: Asked, as_json: bool) -> int:
             say_how_to_look_again(known.spec)
         else:
             with noticing_loss(prepare(target, services, known)):
-                _make_sure_of_workers(target, services)
+                make_sure_of_workers(settings, target.account.name, services)
                 code = _plan(target, services, interrupted)
         _report(target, services, code, as_json=as_json)
     return code
 
 
-def _make_sure_of_workers(target: Target, services: Services) -> None:
-    settings = target.settings
+def make_sure_of_workers(settings: Settings, account: str, services: Services) -> None:
+    """Start Redis and workers in the background where ours are used; else say which queues of an account nobody reads.
+
+    `account` may be followed by an agent.
+    """
     if settings.redis_url is None:
         found = start_background(settings)
         if found.new:
@@ -73,7 +77,7 @@ def _make_sure_of_workers(target: Target, services: Services) -> None:
             click.echo("They go on when this command ends; stop them with: paceline down", err=True)
         return
     read = services.views.queues_read()
-    unread = [queue for queue in queue_names([target.account.name]) if queue not in read]
+    unread = [queue for queue in queue_names([settings.account(account.partition(":")[0]).name]) if queue not in read]
     if unread:
         queues_text = ", ".join(unread)
         click.echo(

@@ -35,4 +35,5 @@ def what_runs(settings: Settings, found: Background) -> str:
     """Name the processes in a line."""
     workers = ", ".join(f"{name} ({pid})" for name, pid in found.workers.items())
     redis = shown_server(settings) if settings.redis_url is not None else "embedded Redis"
-    return f"{redis}, supervisor ({found.supervisor}), {workers}"
+    beat = "" if found.beat is None else f", beat ({found.beat})"
+    return f"{redis}, supervisor ({found.supervisor}), {workers}{beat}"

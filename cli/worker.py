@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-import time
-from contextlib import suppress
 
 import click
 
 from cli.exits import Exit
-
-OWNER_GONE_S = 30.0
-"""For a worker whose owner died: to finish what is under way, before it is ended the hard way."""
+from cli.owner import stop_with
 
 
 @click.command("worker")
@@ -41,7 +35,7 @@ def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> 
             account.key()
     check_redis(connect(settings), settings.allow_unsafe_redis)
     if owner_fd is not None:
-        _stop_with(owner_fd)
+        stop_with(owner_fd)
     queues = (
         (CONTROL_QUEUE, EXPORT_QUEUE) if role == "rest" else queue_names(settings.accounts, role)  # type: ignore[arg-type]  # click has checked it
     )
@@ -60,17 +54,3 @@ def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> 
     )
     worker.start()
     sys.exit(int(worker.exitcode or Exit.DONE))
-
-
-def _stop_with(owner_fd: int) -> None:
-    """Stop this process when the owner's end of the pipe closes: warmly first, then for good."""
-
-    def watch() -> None:
-        with suppress(OSError):
-            while os.read(owner_fd, 512):
-                pass
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(OWNER_GONE_S)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="paceline-owner", daemon=True).start()

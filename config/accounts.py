@@ -63,7 +63,7 @@ def _is_provider(value: str) -> str:
     return value
 
 
-def _texts(value: object) -> object:
+def texts(value: object) -> object:
     """Take numbers and truth values in a table of options as the texts a variable would hold."""
     if not isinstance(value, Mapping):
         return value
@@ -151,7 +151,7 @@ class Account(Table):
     reference_url: str = Field(
         "", description="Kindo: with `send`, the address that a file's path within the source is appended to"
     )
-    options: Annotated[Mapping[str, str], BeforeValidator(_texts)] = Field(
+    options: Annotated[Mapping[str, str], BeforeValidator(texts)] = Field(
         default_factory=dict,
         description="further settings of a [provider that another package brings](providers.md); a table",
     )

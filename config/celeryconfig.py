@@ -15,10 +15,14 @@ from config.connections import IDLE_CHECK_SECONDS, celery_url
 from config.queues import CONTROL_QUEUE, queue_names
 from config.schema import Settings
 
+SCHEDULE_TASK = "paceline.schedule"
+"""The name of the task that looks at all schedules."""
+
 
 def celery_settings(settings: Settings) -> dict[str, object]:
     """Return the configuration of the Celery application; `app.conf.update(celery_settings(settings))`."""
-    return {**_messages(settings), **_connection(settings), **_results(settings), **_worker(settings)}
+    parts = (_messages, _connection, _results, _worker, _beat)
+    return {name: value for part in parts for name, value in part(settings).items()}
 
 
 def _messages(settings: Settings) -> dict[str, object]:
@@ -93,4 +97,17 @@ def _worker(settings: Settings) -> dict[str, object]:
         # An upload goes on when only the broker's connection broke: stopping it would make it uncertain.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_disable_rate_limits": True,  # ours is in the ledger; Celery's counts per worker
+    }
+
+
+def _beat(settings: Settings) -> dict[str, object]:
+    """One static entry: what is due is decided by whoever takes the tick, so beat itself remembers nothing."""
+    tick_s = settings.schedule_tick_seconds
+    # Ticks that nobody took are worth nothing a minute later; shorter, and clocks that differ would lose all of them.
+    options = {"queue": CONTROL_QUEUE, "expires": max(3 * tick_s, 60.0), "ignore_result": True}
+    entry = {"task": SCHEDULE_TASK, "schedule": tick_s, "options": options}
+    return {
+        "beat_schedule": {"paceline.schedule": entry} if settings.schedules else {},
+        "beat_scheduler": "worker.beat:Ticks",
+        "beat_max_loop_interval": min(tick_s, 5.0),
     }

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from config.accounts import Account
-from config.names import Origin, Way
+from config.names import NAMED, Origin, Way
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
@@ -23,6 +22,8 @@ def bad_value(error: ValidationError, origins: Mapping[Way, Origin], values: Map
     # What is missing is mostly missing because something else is wrong.
     first = min(error.errors(include_url=False), key=lambda details: details["type"] == "missing")
     way = tuple(str(part) for part in first["loc"])
+    if first["type"] != "missing":  # of a list, the item that is wrong
+        way = next((way[:end] for end in range(len(way), 0, -1) if way[:end] in origins), way)
     if first["type"] == "missing":
         return _missing(way, origins)
     origin = origins.get(way, Origin(".".join(way), "settings"))
@@ -37,9 +38,14 @@ def bad_value(error: ValidationError, origins: Mapping[Way, Origin], values: Map
 
 
 def _missing(way: Way, origins: Mapping[Way, Origin]) -> ConfigError:
-    """Describe an account that doesn't say whose or where it is; all else has a default."""
+    """Describe an account that doesn't say whose or where it is, or a schedule without its essentials."""
     account = way[1]
     origin = next(origin for known, origin in origins.items() if known[:2] == way[:2])
+    if way[0] == "schedules":
+        example = {"cron": "0 2 * * *", "source": "inbox", "agent": "kolena:42", "to": "out/{date}"}[way[2]]
+        return ConfigError(
+            f"{origin}: schedule {account} has no {way[2]}; set {origin.beside(way)}, e.g. to {example!r}"
+        )
     if way[2] == "url":
         return ConfigError(f"{origin}: account {account} has no address; set {origin.beside(way)} to the API's")
     close = difflib.get_close_matches(account, provider_names(), n=1)
@@ -50,8 +56,8 @@ def _missing(way: Way, origins: Mapping[Way, Origin]) -> ConfigError:
 
 def _field(way: Way) -> FieldInfo | None:
     model: type[BaseModel] = Settings
-    if way[0] == "accounts" and len(way) > 2:
-        model, way = Account, way[2:]
+    if way[0] in NAMED and len(way) > 2:
+        model, way = NAMED[way[0]], way[2:]
     field = model.model_fields.get(way[0])
     for part in way[1:]:
         kind = field.annotation if field else None

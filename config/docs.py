@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from config.accounts import Account, Limits
 from config.names import Way, variable_of, written_toml
+from config.schedules import Schedule
 from config.schema import GROUPS
 from paceline.model import EndpointClass
 from paceline.providers.kinds import ProviderKind, provider_kind
@@ -82,26 +83,42 @@ is believed over all of them.
 """
 
 
+_SCHEDULES = """\
+## Schedules
+
+A table `[schedules.NAME]` is a batch that is [started by itself](schedules.md); names are like those of accounts. It
+needs `cron`, `source`, `agent` and `to`. Relative paths start at the folder of `paceline.toml`. In a variable, a list
+is written as JSON: `PACELINE_SCHEDULES__NIGHTLY__TELL=["notify", "--team", "data"]`.
+"""
+
+
 def pages() -> str:
     """Return the whole page as Markdown."""
     groups = [f"## {group.__name__}\n\n{group.__doc__}\n\n{_table(group, ())}" for group in GROUPS]
     accounts = f"{_ACCOUNTS}\n{_table(Account, ('accounts', 'NAME'))}"
     limits = f"{_RATES}\n{_table(Limits, ('accounts', 'NAME', 'limits'))}"
-    return "\n".join([_HEAD, *groups, accounts, limits, _defaults()])
+    schedules = f"{_SCHEDULES}\n{_table(Schedule, ('schedules', 'NAME'))}"
+    return "\n".join([_HEAD, *groups, accounts, limits, _defaults(), schedules])
 
 
 def _table(model: type[BaseModel], above: Way) -> str:
     rows = ["| setting | variable | default | |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if field.description:
-            way = (*above, name, *(("OPTION",) if name == "options" else ()))
-            rows.append(f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field)} | {field.description} |")
+            way = (*above, name, *{"options": ("OPTION",), "inputs": ("INPUT",)}.get(name, ()))
+            rows.append(
+                f"| `{'.'.join(way)}` | `{variable_of(way)}` | {_default(field, model)} | {field.description} |"
+            )
     return "\n".join(rows) + "\n"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, model: type[BaseModel]) -> str:
+    if field.default is PydanticUndefined and model is Schedule:
+        return "needed" if field.is_required() else "none"
     if field.default is PydanticUndefined:
         return "see below" if field.is_required() else "the provider's"
+    if field.default in ((), ""):
+        return "none" if model is Schedule else f"`{written_toml(field.default)}`"
     return "unset" if field.default is None else f"`{written_toml(field.default)}`"
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from pydantic import BaseModel
 
 from config.accounts import NAME, Account, default_key_env
+from config.schedules import Schedule
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
@@ -27,6 +28,12 @@ Way = tuple[str, ...]
 
 Tree = Mapping[str, "Tree | None"]
 """Names of settings; None marks a setting, a tree a table."""
+
+NAMED: Mapping[str, type[BaseModel]] = {"accounts": Account, "schedules": Schedule}
+"""Tables of tables with names of the user's own."""
+
+FREE: Mapping[str, str] = {"accounts": "options", "schedules": "inputs"}
+"""The table in each of those whose names are somebody else's, a provider's or an agent's."""
 
 _KEYLIKE = re.compile(r"(?:.*_)?(?:key|apikey|token|secret|password|passwd|bearer|authorization|credentials?)")
 
@@ -76,13 +83,13 @@ def tree_of(model: type[BaseModel]) -> Tree:
     for name, field in model.model_fields.items():
         kind = field.annotation
         names[name] = tree_of(kind) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-    if model is Account:
-        del names["name"]
+    for given in ("name", "folder") if model in NAMED.values() else ():
+        names.pop(given, None)
     return names
 
 
-def all_ways(accounts: Iterable[str]) -> Iterator[Way]:
-    """List the way to every setting there is, for these accounts."""
+def all_ways(accounts: Iterable[str], schedules: Iterable[str] = ()) -> Iterator[Way]:
+    """List the way to every setting there is, for these accounts and schedules."""
 
     def walk(tree: Tree, above: Way) -> Iterator[Way]:
         for name, below in tree.items():
@@ -92,39 +99,46 @@ def all_ways(accounts: Iterable[str]) -> Iterator[Way]:
                 yield from walk(below, (*above, name))
 
     for way in walk(tree_of(Settings), ()):
-        if way != ("accounts",):
+        if way[0] not in NAMED:
             yield way
-    for account in accounts:
-        yield from walk(tree_of(Account), ("accounts", account))
+    for table, names in (("accounts", accounts), ("schedules", schedules)):
+        for name in names:
+            yield from walk(tree_of(NAMED[table]), (table, name))
 
 
 def check_way(way: Way, origin: Origin, *, is_table: bool, accounts: Iterable[str]) -> None:
     """Raise `ConfigError` unless `way` leads to a setting (or, for an empty table, to a table)."""
-    if way[0] == "accounts" and len(way) > 1:
+    if way[0] in NAMED and len(way) > 1:
         if not NAME.fullmatch(way[1]):
-            raise ConfigError(f"{origin}: no account name; use a-z, 0-9, - and _, beginning with a letter or digit")
-        below: Tree | None = tree_of(Account)
+            kind = way[0].removesuffix("s")
+            raise ConfigError(f"{origin}: no {kind} name; use a-z, 0-9, - and _, beginning with a letter or digit")
+        below: Tree | None = tree_of(NAMED[way[0]])
         rest = way[2:]
     else:
-        below = {**tree_of(Settings), "accounts": tree_of(Account)}
+        below = {**tree_of(Settings), **{table: tree_of(model) for table, model in NAMED.items()}}
         rest = way
-    if way[0] == "accounts" and way[2:3] == ("options",) and _is_option(way, origin, is_table=is_table):
+    if way[0] in NAMED and way[2:3] == (FREE[way[0]],) and _is_option(way, origin, is_table=is_table):
         return
     for part in rest:
         if below is None or part not in below:
             raise _unknown(way, origin, accounts)
         below = below[part]
     if (below is not None) != is_table:
-        example = (*way, *(("kolena",) if way == ("accounts",) else ()), next(iter(below or {"": None})))
+        named = {"accounts": ("kolena",), "schedules": ("nightly",)}.get(".".join(way), ())
+        example = (*way, *named, next(iter(below or {"": None})))
         remedy = f"is a table; set a name in it, such as {origin.beside(example)}" if below else "is no table"
         raise ConfigError(f"{origin} {remedy}")
 
 
 def _is_option(way: Way, origin: Origin, *, is_table: bool) -> bool:
-    """Tell whether this is the table of a provider's options, or one of them; its names are the provider's."""
+    """Tell whether this is the table of a provider's options (or an agent's inputs), or one of them.
+
+    Its names are the provider's, or the agent's.
+    """
     if len(way) == 3 and not is_table:
-        raise ConfigError(f"{origin} is a table; set a name in it, such as {origin.beside((*way, 'run_path'))}")
-    if len(way) == 4 and _KEYLIKE.fullmatch(way[3].lower()):
+        example = "run_path" if way[0] == "accounts" else "region"
+        raise ConfigError(f"{origin} is a table; set a name in it, such as {origin.beside((*way, example))}")
+    if len(way) == 4 and way[0] == "accounts" and _KEYLIKE.fullmatch(way[3].lower()):
         raise _key(way, origin)
     return len(way) == 3 or (len(way) == 4 and not is_table)
 
@@ -141,7 +155,8 @@ def _key(way: Way, origin: Origin) -> ConfigError:
 
 def _unknown(way: Way, origin: Origin, accounts: Iterable[str]) -> ConfigError:
     accounts = {*provider_names(), *accounts}
-    known = {".".join(known): known for known in all_ways(sorted(accounts))}
+    schedules = way[1:2] if way[0].startswith("sch") else ()
+    known = {".".join(known): known for known in all_ways(sorted(accounts), schedules)}
     close = difflib.get_close_matches(".".join(way), known, n=1, cutoff=0.7)
     if _KEYLIKE.fullmatch(way[-1]):
         return _key(way, origin)

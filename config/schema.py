@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from config.accounts import Account, Table, default_key_env, read_key
 from config.redis_address import check_redis_address
+from config.schedules import Schedule
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
 
@@ -159,6 +160,21 @@ class Watching(Table):
         return value
 
 
+class Nights(Table):
+    """When schedules are looked at, and how long to wait for what."""
+
+    schedule_tick_seconds: float = Field(20, gt=0, description="between two looks at all schedules, sent by beat")
+    schedule_late_seconds: float = Field(
+        300, gt=0, description="a due time that is noticed later than this was missed: `catch_up` decides about it"
+    )
+    schedule_lease_seconds: float = Field(
+        60, gt=0, description="a process that plans a night and is silent for so long is taken for dead"
+    )
+    schedule_retry_seconds: float = Field(
+        60, gt=0, description="until a night is tried again that couldn't be started now, or told of; then doubled"
+    )
+
+
 class Logs(Table):
     """What is logged."""
 
@@ -170,13 +186,14 @@ class Logs(Table):
     )
 
 
-GROUPS: tuple[type[Table], ...] = (Place, Pace, Upload, Waits, Fleet, Watching, Logs)
+GROUPS: tuple[type[Table], ...] = (Place, Pace, Upload, Waits, Fleet, Nights, Watching, Logs)
 
 
-class Settings(Place, Pace, Upload, Waits, Fleet, Watching, Logs):
+class Settings(Place, Pace, Upload, Waits, Fleet, Nights, Watching, Logs):
     """All settings of one process. Built by `config.settings.load_settings`; constructing it directly reads nothing."""
 
     accounts: Mapping[str, Account] = Field(default_factory=dict, description="the accounts, by name")
+    schedules: Mapping[str, Schedule] = Field(default_factory=dict, description="the schedules, by name")
 
     def account(self, word: str) -> Account:
         """Find an account by its name, or by its provider where that provider has only one.

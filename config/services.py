@@ -23,6 +23,7 @@ from paceline.providers.base import Provider
 from paceline.providers.kinds import Opening, open_adapter
 from paceline.results import Results
 from paceline.roots import open_root
+from paceline.schedules.nights import Nights
 from paceline.scripts import Scripts
 from paceline.sinks.registry import shared_sink
 from paceline.spool import FileSpool
@@ -51,6 +52,7 @@ class Services:
     circuit: Circuit
     views: Views
     known: KnownFiles
+    nights: Nights
 
 
 def open_services(settings: Settings) -> Services:
@@ -61,7 +63,8 @@ def open_services(settings: Settings) -> Services:
     ledger = Ledger(client, scripts, policy)
     limiter = Limiter(client, scripts, policy)
     circuit, views, known = Circuit(client, scripts), Views(client), KnownFiles(client, scripts)
-    return Services(settings, client, ledger, Chains(scripts), limiter, circuit, views, known)
+    nights = Nights(client, scripts)
+    return Services(settings, client, ledger, Chains(scripts), limiter, circuit, views, known, nights)
 
 
 def pace_policy(settings: Settings) -> PacePolicy:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from config.accounts import NAME, Account, default_key_env, default_url_env
 from config.complaints import bad_value
-from config.names import PREFIX, Origin, Way, check_way, plain
+from config.names import NAMED, PREFIX, Origin, Way, check_way, plain
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
@@ -53,14 +53,14 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     if environ.get(REDIS_URL + SUFFIX):
         written.append((("redis_url",), read_secret(REDIS_URL, environ, cwd), Origin(REDIS_URL + SUFFIX)))
     try:
-        settings = Settings.model_validate(_nest(written))
+        settings = Settings.model_validate(_nest(written, _file(environ, cwd).parent))
     except ValidationError as error:
         origins = {way: origin for way, _, origin in written}
         raise bad_value(error, origins, {way: value for way, value, _ in written}) from None
     return settings.model_copy(update={"home": (cwd / settings.home.expanduser()).absolute()})
 
 
-def _nest(written: list[Found]) -> dict[str, Any]:
+def _nest(written: list[Found], folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for way, value, _ in written:
         table = values
@@ -70,14 +70,22 @@ def _nest(written: list[Found]) -> dict[str, Any]:
             table.setdefault(way[-1], {})
         else:
             table[way[-1]] = value
-    for name, account in values.get("accounts", {}).items():
-        account["name"] = name
+    for kind in NAMED:
+        for name, one in values.get(kind, {}).items():
+            one["name"] = name
+    for schedule in values.get("schedules", {}).values():
+        schedule["folder"] = folder
     return values
+
+
+def _file(environ: Mapping[str, str], cwd: Path) -> Path:
+    """Name the file that settings are read from, whether it is there or not."""
+    return (cwd / Path(environ.get("PACELINE_CONFIG") or FILE).expanduser()).absolute()
 
 
 def _from_file(environ: Mapping[str, str], cwd: Path) -> Iterator[Found]:
     named = environ.get("PACELINE_CONFIG")
-    file = cwd / Path(named or FILE).expanduser()
+    file = _file(environ, cwd)
     shown = plain(named or FILE)
     try:
         table = tomllib.loads(file.read_text("utf-8"))

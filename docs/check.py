@@ -223,8 +223,10 @@ def cli_options() -> dict[str, set[str]]:
 
 
 def _options(command: click.Command, context: click.Context) -> set[str]:
+    below = command.commands.items() if isinstance(command, click.Group) and command is not cli else ()
+    within = {text for name, one in below for text in _options(one, click.Context(one, info_name=name, parent=context))}
     shown = [one for one in command.get_params(context) if not (isinstance(one, click.Option) and one.hidden)]
-    return {text for one in shown for text in (*one.opts, *one.secondary_opts) if text.startswith("-")}
+    return within | {text for one in shown for text in (*one.opts, *one.secondary_opts) if text.startswith("-")}
 
 
 def read_pages(root: Path) -> dict[str, str]:

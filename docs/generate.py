@@ -66,6 +66,12 @@ def verbs_help() -> str:
             verb, info_name=name, parent=above, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH
         )
         parts.append(f"## paceline {name}\n\n{_fenced(verb.get_help(context))}")
+        for word, one in verb.commands.items() if isinstance(verb, click.Group) else ():
+            if not one.hidden:
+                below = click.Context(
+                    one, info_name=word, parent=context, terminal_width=HELP_WIDTH, max_content_width=HELP_WIDTH
+                )
+                parts.append(f"### paceline {name} {word}\n\n{_fenced(one.get_help(below))}")
     return "\n\n".join(parts)
 
 

@@ -171,6 +171,10 @@ INPUT = "input:"
 """What the name of an option begins with that is an input of the agent."""
 
 
+SCHEDULE = "schedule"
+"""The option of a batch that a schedule started: `NAME@2026-11-23T01:00:00Z`, its name and the due time in UTC."""
+
+
 class Choice(StrEnum):
     """How a batch is run. Kept as texts; missing or empty is the default, given behind the dash."""
 
@@ -215,9 +219,14 @@ class BatchSpec:
 
         Priority and choices are left out: they change how a batch is run, not what it is. So is the address: another
         one for the same batch is refused, not taken for another batch.
+
+        One that a schedule started is what it is by schedule and due time, for this agent: editing the schedule's other
+        settings never makes a second batch of the same night.
         """
         parts = [self.source, self.account, self.provider, self.agent, str(self.files_per_run), self.name]
         parts += sorted(self.to) + [f"{key}={self.options[key]}" for key in sorted(self.options)]
+        if night := self.options.get(SCHEDULE):
+            parts = [SCHEDULE, night, self.account, self.provider, self.agent]
         text = "\0".join(f"{len(part)}:{part}" for part in parts)
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
         alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

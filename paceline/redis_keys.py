@@ -39,6 +39,10 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:chains:holders` | hash | chain → worker whose turn is under way | permanent |
 | `pl:workers` | zset | workers by the end of their sign of life (ms) | permanent |
 | `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
+| `pl:schedule:{name}` | hash | a schedule: cron and zone, the last due time decided on (ms), pause | permanent |
+| `pl:schedule:{name}:nights` | zset | its nights by due time (ms), the last hundred | permanent |
+| `pl:night:{name}:{due}` | hash | a night: what was asked, state, lease, batch, what was told | permanent |
+| `pl:beats` | zset | processes that send ticks by the end of their sign of life (ms) | permanent |
 | `pl:hook:{account}:{digest}` | string | a webhook's delivery that has been taken | ten minutes |
 """
 
@@ -60,6 +64,7 @@ HELD = PREFIX + "held"
 CHAINS = PREFIX + "chains"
 HOLDERS = CHAINS + ":holders"
 WORKERS = PREFIX + "workers"
+BEATS = PREFIX + "beats"
 
 
 def batch(batch: str) -> str:
@@ -167,6 +172,21 @@ def delivery(account: str, digest: str) -> str:
     return f"{PREFIX}hook:{account}:{digest}"
 
 
+def schedule(name: str) -> str:
+    """What is known of a schedule."""
+    return f"{PREFIX}schedule:{name}"
+
+
+def nights(name: str) -> str:
+    """The schedule's nights."""
+    return f"{PREFIX}schedule:{name}:nights"
+
+
+def night(name: str, due_ms: int | str) -> str:
+    """One night of a schedule."""
+    return f"{PREFIX}night:{name}:{due_ms}"
+
+
 def worker(worker: str) -> str:
     """A worker's sign of life."""
     return f"{PREFIX}worker:{worker}"
@@ -204,7 +224,9 @@ PERMANENT = (
     r"pl:a:[^:]+(:feed|:released)?",
     r"pl:g:.+:(due|runs|uncertain|known)",
     r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
-    r"pl:(removing|forgotten)",
+    r"pl:(removing|forgotten|beats)",
+    r"pl:schedule:[^:]+(:nights)?",
+    r"pl:night:[^:]+:\d+",
     r"pl:known(:[0-9a-f]+:[0-9a-f]+)?",
 )
 """Patterns of the keys that may live without a TTL: until their batch is collected, or what they know is forgotten."""

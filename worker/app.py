@@ -22,4 +22,4 @@ def _build() -> Celery:
 
 
 app = _build()
-app.conf.update(imports=("worker.tasks", "worker.signals"))
+app.conf.update(imports=("worker.tasks", "worker.schedules", "worker.signals"))

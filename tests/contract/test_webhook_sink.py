@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from paceline.errors import CredentialsError, SinkError, UsageError
-from paceline.sinks import webhook
+from paceline.sinks import posting
 from paceline.sinks.base import Closing, Part
 from paceline.sinks.places import SECRET_ENV, canonical
+from paceline.sinks.posting import read_secret, sign
 from paceline.sinks.registry import open_sink
-from paceline.sinks.webhook import WebhookSink, read_secret, sign
+from paceline.sinks.webhook import WebhookSink
 from tests.contract.sink_contract import SinkContract
 from tests.support.hook import SECRET, SECRET_BYTES, Hook
 from tests.support.raw_server import Peer, RawServer, answer, answering, refused_url
@@ -232,7 +233,7 @@ def test_any_other_answer_is_an_error_that_says_what_to_do(hook: Hook, status: i
 
 
 def test_a_receiver_that_is_not_there_or_breaks_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "POLICY", replace(webhook.POLICY, read_s=0.3))
+    monkeypatch.setattr(posting, "POLICY", replace(posting.POLICY, read_s=0.3))
     with pytest.raises(SinkError, match="no connection; is the receiver running"):
         WebhookSink(refused_url()).write(parts()[0])
 
@@ -248,7 +249,7 @@ def test_a_receiver_that_is_not_there_or_breaks_off_is_told(monkeypatch: pytest.
 
 
 def test_a_receiver_that_drips_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "BASE_S", 2.0)
+    monkeypatch.setattr(posting, "BASE_S", 2.0)
 
     def drip(peer: Peer) -> None:
         peer.read_request()

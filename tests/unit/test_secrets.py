@@ -14,7 +14,7 @@ from config.settings import load_settings
 from paceline.errors import AccessDenied, ConfigError, CredentialsError
 from paceline.providers.address import key_now
 from paceline.secrets import MOST_BYTES, has_secret, read_secret, source_of
-from paceline.sinks import webhook
+from paceline.sinks import posting
 
 SECRET = "sk-canary-71b0f3"
 
@@ -171,7 +171,7 @@ def test_the_webhook_secret_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("PACELINE_WEBHOOK_SECRET", raising=False)
     monkeypatch.setenv("PACELINE_WEBHOOK_SECRET_FILE", written(tmp_path, "sixteen bytes and more\n"))
 
-    assert webhook.read_secret() == b"sixteen bytes and more"
+    assert posting.read_secret() == b"sixteen bytes and more"
     assert load_settings({"PACELINE_WEBHOOK_SECRET_FILE": "/x"}, tmp_path).accounts == {}
 
 
