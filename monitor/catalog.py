@@ -56,6 +56,9 @@ OPEN_BATCHES = 200
 LOOKED_AT = 100
 """The longest doubt is looked for among so many uncertain submissions of an agent: those to be looked for next."""
 
+NIGHTS = 20
+"""So many nights of each schedule are looked at, the newest ones."""
+
 
 def _gauge(name: str, labels: str, help_: str, unit: str = "") -> Metric:
     return Metric(f"paceline_{name}", Kind.GAUGE, tuple(labels.split()), unit, help_)
@@ -138,6 +141,24 @@ BATCH_IDLE = _gauge(
 WORKERS = _gauge("workers", "", "Workers that gave a sign of life in the last 15 s.")
 QUEUE_WORKERS = _gauge("queue_workers", "queue", "Live workers that read a queue.")
 QUEUE_MESSAGES = _gauge("queue_messages", "queue", "Messages in a queue, those with a countdown left out.")
+
+SCHEDULE_STARTED = _gauge(
+    "schedule_last_start_timestamp_seconds",
+    "schedule",
+    "When the last night that was started was noted, in seconds since 1970; no series before the first.",
+    "seconds",
+)
+SCHEDULE_LAST = _gauge("schedule_last_night", "schedule state", "1 for the state of the last night, 0 for the others.")
+SCHEDULE_OVERDUE = _gauge(
+    "schedule_overdue_nights", "schedule", f"Of the last {NIGHTS} nights, those past their deadline and not complete."
+)
+SCHEDULE_MISSED = _gauge(
+    "schedule_missed_deadlines",
+    "schedule",
+    f"Of the last {NIGHTS} nights, those that weren't complete by their deadline; their batches still on record.",
+)
+SCHEDULE_PAUSED = _gauge("schedule_paused", "schedule", "1 for a schedule that is paused, 0 for another.")
+BEATS = _gauge("beats", "", "Processes that start schedules' nights: `paceline beat`, or that of `paceline up`.")
 
 CATALOG: tuple[Metric, ...] = tuple(value for value in globals().values() if isinstance(value, Metric))
 """All of them, in the order of this file."""

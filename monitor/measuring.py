@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from monitor import catalog as of
 from monitor.catalog import Metric, WaitsFor
+from monitor.nights import missed
 from monitor.reading import AccountFacts, LedgerFacts
 from paceline.batch_view import BatchView
 from paceline.lifecycle import Verb
 from paceline.model import BatchState, EndpointClass, Outcome, State
+from paceline.schedules.night import NightState
 from paceline.starting import way_of
 from paceline.tallies import Lengths
 
@@ -44,6 +46,7 @@ def measure(facts: LedgerFacts, *, took_s: float) -> list[Sample]:
         *(sample for name in facts.accounts for sample in _of_account(name, facts)),
         *_of_batches(facts),
         *_of_workers(facts),
+        *_of_schedules(facts),
     ]
 
 
@@ -136,6 +139,22 @@ def _of_workers(facts: LedgerFacts) -> Iterator[Sample]:
     yield Sample(of.WORKERS, (), facts.workers)
     yield from (Sample(of.QUEUE_WORKERS, (queue,), number) for queue, number in facts.readers.items())
     yield from (Sample(of.QUEUE_MESSAGES, (queue,), number) for queue, number in facts.queued.items())
+
+
+def _of_schedules(facts: LedgerFacts) -> Iterator[Sample]:
+    batches = {batch.id: batch for batch in facts.batches}
+    for name, schedule in facts.schedules.items():
+        started = [night.noted_ms for night in schedule.nights if night.state is NightState.STARTED]
+        if started:
+            yield Sample(of.SCHEDULE_STARTED, (name,), started[0] / 1000)
+        for state in NightState:
+            is_last = bool(schedule.nights) and schedule.nights[0].state is state
+            yield Sample(of.SCHEDULE_LAST, (name, state.value), int(is_last))
+        found = [missed(night, batches, facts.now_ms) for night in schedule.nights]
+        yield Sample(of.SCHEDULE_OVERDUE, (name,), sum(still for _, still in found))
+        yield Sample(of.SCHEDULE_MISSED, (name,), sum(late for late, _ in found))
+        yield Sample(of.SCHEDULE_PAUSED, (name,), int(schedule.paused))
+    yield Sample(of.BEATS, (), facts.beats)
 
 
 def _age_s(facts: LedgerFacts, since_ms: int) -> float:

@@ -12,6 +12,7 @@ from config.queues import queue_names
 from config.schema import Settings
 from config.services import pace_policy
 from monitor.catalog import LOOKED_AT
+from monitor.nights import ScheduleFacts, ask_nights, ask_schedules, take_nights, take_schedules
 from paceline import redis_keys as keys
 from paceline.batch_view import BatchView, parse_batch, read_row
 from paceline.errors import ConfigError
@@ -52,7 +53,8 @@ class LedgerFacts:
     """What one look at the ledger found. Times are Redis milliseconds.
 
     `moved_ms` has the last transition of each batch that isn't complete or paused; `held_ms` and `doubted_ms` since
-    when the oldest held and uncertain submission of an account is so. `readers` counts the workers of each queue.
+    when the oldest held and uncertain submission of an account is so. `readers` counts the workers of each queue,
+    `beats` the processes that start nights.
     """
 
     now_ms: int
@@ -64,6 +66,8 @@ class LedgerFacts:
     workers: int
     readers: Mapping[str, int]
     queued: Mapping[str, int]
+    beats: int
+    schedules: Mapping[str, ScheduleFacts]
 
 
 def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
@@ -75,13 +79,16 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
         pipe.smembers(keys.ACCOUNTS)
         pipe.zrange(keys.HELD, 0, MOST_HELD - 1, withscores=True)
         pipe.zrange(keys.WORKERS, 0, -1, withscores=True)
-        (seconds, micros), version, ids, found, held, signs = pipe.execute()
+        pipe.zrange(keys.BEATS, 0, -1, withscores=True)
+        ask_schedules(pipe, settings.schedules)
+        (seconds, micros), version, ids, found, held, signs, beats, *others = pipe.execute()
     if version is not None and version.decode("utf-8", "replace") != str(FORMAT_VERSION):
         raise ConfigError("the ledger is of another version's format")
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     names = sorted({name.decode() for name in found} | set(settings.accounts))
     alive = [sign.decode() for sign, until in signs if until >= now_ms]
     queues = queue_names(names)
+    dues = take_schedules(iter(others), settings.schedules)
 
     with client.pipeline(transaction=False) as pipe:
         for item in ids:
@@ -92,12 +99,14 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
             pipe.get(keys.worker(worker))
         for queue in queues:
             pipe.llen(queue)
+        ask_nights(pipe, dues)
         rows = iter(pipe.execute())
     raws = [(item.decode(), next(rows)) for item in ids]
     batches = [parse_batch(item, raw) for item, raw in raws if b"account" in raw]
     accounts = {name: _account(rows, settings, name, now_ms) for name in names}
     workers = [_queues_of(next(rows)) for _ in alive]
     queued = {queue: int(next(rows)) for queue in queues}
+    schedules = take_nights(rows, dues)
 
     of_batch = {batch.id: batch.account for batch in batches}
     open_ = [batch for batch in batches if batch.state is not BatchState.COMPLETE and not batch.paused]
@@ -120,6 +129,8 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
         workers=sum(one is not None for one in workers),
         readers={queue: sum(queue in (one or ()) for one in workers) for queue in queues},
         queued=queued,
+        beats=sum(until > now_ms for _, until in beats),
+        schedules=schedules,
     )
 
 

@@ -17,6 +17,9 @@ from monitor.reading import read_ledger
 from paceline import redis_keys as keys
 from paceline.limiter import Limiter, PacePolicy
 from paceline.model import EndpointClass, Outcome, Rate, State, submission_id
+from paceline.schedules.beats import note_beat
+from paceline.schedules.night import NightState
+from paceline.schedules.nights import Nights
 from paceline.scripts import Scripts
 from paceline.tallies import BOUNDS_S, Lengths
 from tests.support.monitoring import rules
@@ -26,6 +29,11 @@ from tests.support.server import free_port
 from tests.support.world import World
 
 DAY_MS = 86_400_000
+
+NIGHTLY = {
+    f"PACELINE_SCHEDULES__NIGHTLY__{name}": value
+    for name, value in {"CRON": "0 2 * * *", "SOURCE": "in", "AGENT": "fake:7", "TO": "out/{date}"}.items()
+}
 
 
 class Counting:
@@ -66,6 +74,16 @@ def open_batch(client: Any, batch: str, moved_ms: int, **fields: object) -> None
     client.sadd(keys.ACCOUNTS, "fake")
     client.hset(keys.batch(batch), mapping=facts)
     client.xadd(keys.journal(batch), {"verb": "begin"}, id=f"{moved_ms}-0")
+
+
+def nights_of(client: Any, *found: tuple[NightState, str, int], first_due_ms: int = 1000) -> None:
+    """Note nights of `nightly`: their state, batch and deadline, the oldest first."""
+    nights = Nights(client, Scripts(client))
+    for number, (state, batch, deadline_ms) in enumerate(found):
+        due_ms = first_due_ms + number
+        nights.claim("nightly", due_ms, state, {"deadline_ms": deadline_ms}, decided_ms=None)
+        if batch:
+            client.hset(keys.night("nightly", due_ms), "batch", batch)
 
 
 def test_the_metrics_agree_with_the_ledger(world: World, settings: Settings) -> None:
@@ -117,9 +135,11 @@ def test_a_bucket_counts_what_is_in_those_below_it() -> None:
 
 
 @pytest.fixture
-def everything(real_redis: Any, settings: Settings) -> dict[Series, float]:
+def everything(real_redis: Any, tmp_path: Path) -> dict[Series, float]:
     """Scrape a ledger in which each metric has something to say."""
     now = now_ms(real_redis)
+    nights_of(real_redis, (NightState.STARTED, "b000000001", now + DAY_MS))
+    note_beat(real_redis, "here:1@m", now, 60.0)
     open_batch(real_redis, "b000000001", now - 60_000, **{"n:running": 1, "n:uncertain": 1, "n:held": 1})
     open_batch(real_redis, "b000000002", now, paused="no_credit", **{"n:planned": 4})
     real_redis.hset(keys.account("other"), mapping={"paused": "access denied!", "t:verb:duplicate": 2})
@@ -137,7 +157,7 @@ def everything(real_redis: Any, settings: Settings) -> dict[Series, float]:
     limiter = Limiter(real_redis, Scripts(real_redis), PacePolicy(watch_clock=False))
     limiter.take("fake", EndpointClass.ADD, Rate(40, 60))
     limiter.close("fake", EndpointClass.ADD, Rate(40, 60), seconds=30, why="throttled")
-    return scrape(settings)
+    return scrape(settings_for(tmp_path, url_of(real_redis), **NIGHTLY))
 
 
 def test_every_metric_is_given_with_the_labels_of_the_catalog(everything: dict[Series, float]) -> None:
@@ -316,3 +336,44 @@ def test_no_rule_fires_on_a_batch_that_is_done_while_a_worker_lives(
     found = scrape(settings)
     evaluate = Evaluator([(0.0, found), (60.0, found)])
     assert [name for name, rule in rules().items() if evaluate(rule["expr"])] == []
+
+
+def test_a_night_past_its_deadline_is_late_until_it_is_complete(real_redis: Any, tmp_path: Path) -> None:
+    now = now_ms(real_redis)
+    past, future = now - 60_000, now + 3_600_000
+    open_batch(real_redis, "b000000001", now, **{"n:exported": 9, "closed": 1, "finished_ms": past - 1})  # in time
+    open_batch(real_redis, "b000000002", now, **{"n:exported": 9, "closed": 1, "finished_ms": now})  # too late
+    open_batch(real_redis, "b000000003", now, **{"n:running": 1})  # too late, and going on
+    open_batch(real_redis, "b000000004", now, **{"n:running": 1})  # in time as yet
+    nights_of(
+        real_redis,
+        (NightState.STARTED, "b000000001", past),
+        (NightState.STARTED, "b000000002", past),
+        (NightState.STARTED, "b000000003", past),
+        (NightState.SKIPPED, "", past),
+        (NightState.STARTED, "b00000gone", past),
+        (NightState.WAITING, "", past),  # not even started
+        (NightState.STARTED, "b000000004", future),
+    )
+
+    found = scrape(settings_for(tmp_path, url_of(real_redis), **NIGHTLY))
+
+    assert one(found, "paceline_schedule_overdue_nights", schedule="nightly") == 2
+    assert one(found, "paceline_schedule_missed_deadlines", schedule="nightly") == 3
+    assert one(found, "paceline_schedule_last_night", state="started") == 1
+    assert one(found, "paceline_schedule_last_night", state="failed") == 0
+    assert abs(one(found, "paceline_schedule_last_start_timestamp_seconds") - now / 1000) < 60
+    assert one(found, "paceline_schedule_paused") == one(found, "paceline_beats") == 0
+    evaluate = Evaluator([(0.0, found)])
+    assert evaluate(rules()["PacelineDeadlineMissed"]["expr"])
+    assert evaluate(rules()["PacelineNoBeat"]["expr"])
+
+
+def test_a_schedule_that_never_ran_has_zeros_and_no_start(real_redis: Any, tmp_path: Path) -> None:
+    now = now_ms(real_redis)
+    note_beat(real_redis, "here:1@m", now, 60.0)
+    Nights(real_redis, Scripts(real_redis)).pause("nightly", now, "me", "a holiday")
+    found = scrape(settings_for(tmp_path, url_of(real_redis), **NIGHTLY))
+    assert one(found, "paceline_beats") == one(found, "paceline_schedule_paused") == 1
+    assert labels_of(found, "paceline_schedule_last_start_timestamp_seconds") == []
+    assert one(found, "paceline_schedule_overdue_nights") == 0

@@ -11,6 +11,7 @@ from typing import Any
 from monitor.catalog import Kind, Metric, WaitsFor, by_series
 from paceline.lifecycle import Verb
 from paceline.model import BatchState, EndpointClass, Outcome, State
+from paceline.schedules.night import NightState
 from tests.support import plain_yaml
 from tests.support.promql import Node, parse
 
@@ -19,7 +20,7 @@ DASHBOARD = ROOT / "deploy/grafana/paceline.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"
 
 VALUES: Mapping[str, set[str]] = {
-    "state": {*State, *BatchState},
+    "state": {*State, *BatchState, *NightState},
     "outcome": {*Outcome},
     "class": {*EndpointClass},
     "verb": {*Verb},

@@ -31,7 +31,7 @@ _AGGREGATES: dict[str, Callable[[list[float]], float]] = {
 }
 _COUNTED = {"rate", "increase"}
 _OVER = {"delta", "avg_over_time", "min_over_time", "max_over_time"}
-_PLAIN = {"absent", "vector", "scalar", "abs", "clamp_min", "clamp_max", "round"}
+_PLAIN = {"absent", "time", "vector", "scalar", "abs", "clamp_min", "clamp_max", "round"}
 _LEVELS = [{"or"}, {"and", "unless"}, {"==", "!=", ">", "<", ">=", "<="}, {"+", "-"}, {"*", "/", "%"}]
 LOOKBACK_S = 300.0
 

@@ -44,6 +44,11 @@ WELL: Scene = {
     "paceline_account_paused{account=z,reason=by_person}": 1,
     "paceline_batches_paused{account=a,reason=by_person}": 1,
     "paceline_circuit_open{account=a}": 0,
+    "paceline_beats{}": 1,
+    "paceline_schedule_paused{schedule=nightly}": 0,
+    "paceline_schedule_overdue_nights{schedule=nightly}": 0,
+    "paceline_schedule_last_night{schedule=nightly,state=started}": 1,
+    "paceline_schedule_last_night{schedule=nightly,state=failed}": 0,
     "paceline_outcomes_total{account=a,outcome=succeeded}": tuple(40 * at for at in TIMES),
     "paceline_outcomes_total{account=a,outcome=failed}": tuple(2 * at for at in TIMES),
     "paceline_export_delay_seconds_bucket{account=a,le=5.0}": tuple(39 * at for at in TIMES),
@@ -80,6 +85,9 @@ SCENES: dict[str, Scene] = {
     "PacelineExportsLate": {
         "paceline_export_delay_seconds_bucket{account=a,le=5.0}": tuple(10 * at for at in TIMES),
     },
+    "PacelineDeadlineMissed": {"paceline_schedule_overdue_nights{schedule=nightly}": 1},
+    "PacelineNightNotStarted": {"paceline_schedule_last_night{schedule=nightly,state=failed}": 1},
+    "PacelineNoBeat": {"paceline_beats{}": 0},
 }
 """For each alert, how the fleet differs from `WELL` when it is to fire."""
 
@@ -152,6 +160,7 @@ def test_metrics_that_are_gone_altogether_are_noticed() -> None:
 @pytest.mark.parametrize(
     "quiet",
     [
+        {"paceline_beats{}": 0, "paceline_schedule_paused{schedule=nightly}": 1},
         {"paceline_permits_used{account=a,class=add}": 25,
          "paceline_waiting_submissions{account=a,class=add}": later(500, 0)},
         {"paceline_permits_used{account=a,class=wait}": 0, "paceline_permits_allowed{account=a,class=wait}": 10},
@@ -161,7 +170,14 @@ def test_metrics_that_are_gone_altogether_are_noticed() -> None:
          "paceline_waiting_submissions{account=a,class=add}": 0},
         {"paceline_requests_refused_total{account=a,class=add}": tuple(2 if at < LAST - 2000 else 3 for at in TIMES)},
     ],
-    ids=["the end of a batch", "another class", "nothing to do", "long runs at the end", "a 429 long ago"],
+    ids=[
+        "no schedule but a paused one",
+        "the end of a batch",
+        "another class",
+        "nothing to do",
+        "long runs at the end",
+        "a 429 long ago",
+    ],
 )  # fmt: skip
 def test_what_is_no_trouble_fires_nothing(quiet: Scene) -> None:
     assert firing({**WELL, **quiet}) == {}
