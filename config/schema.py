@@ -135,6 +135,21 @@ class Fleet(Table):
     )
 
 
+class Nights(Table):
+    """When schedules are looked at, and how long to wait for what."""
+
+    schedule_tick_seconds: float = Field(20, gt=0, description="between two looks at all schedules, sent by beat")
+    schedule_late_seconds: float = Field(
+        300, gt=0, description="a due time that is noticed later than this was missed: `catch_up` decides about it"
+    )
+    schedule_lease_seconds: float = Field(
+        60, gt=0, description="a process that plans a night and is silent for so long is taken for dead"
+    )
+    schedule_retry_seconds: float = Field(
+        60, gt=0, description="until a night is tried again that couldn't be started now, or told of; then doubled"
+    )
+
+
 class Watching(Table):
     """Where Flower shows workers, messages and batches."""
 
@@ -158,21 +173,6 @@ class Watching(Table):
             if not value.get_secret_value().isascii():
                 raise ValueError("it must be ASCII, as browsers don't agree on how to send anything else")
         return value
-
-
-class Nights(Table):
-    """When schedules are looked at, and how long to wait for what."""
-
-    schedule_tick_seconds: float = Field(20, gt=0, description="between two looks at all schedules, sent by beat")
-    schedule_late_seconds: float = Field(
-        300, gt=0, description="a due time that is noticed later than this was missed: `catch_up` decides about it"
-    )
-    schedule_lease_seconds: float = Field(
-        60, gt=0, description="a process that plans a night and is silent for so long is taken for dead"
-    )
-    schedule_retry_seconds: float = Field(
-        60, gt=0, description="until a night is tried again that couldn't be started now, or told of; then doubled"
-    )
 
 
 class Logs(Table):

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from cli.main import VERBS, cli
-
-MISSING = {"beat"} - set(VERBS)
-"""Verbs that deployments name before they are there."""
+from cli.main import cli
 
 
 def parse(command: Sequence[str]) -> tuple[str, list[str]]:

@@ -19,6 +19,8 @@ from cli.alive import command
 from config.services import worker_name
 from paceline import redis_keys as keys
 from paceline.clocks import machine_id
+from paceline.schedules.beats import note_beat
+from paceline.views import Views
 from tests.support.server import free_port
 
 pytestmark = pytest.mark.skipif(not machine_id(), reason="this system doesn't tell process namespaces apart")
@@ -48,6 +50,17 @@ def test_a_worker_of_this_machine_with_a_sign_is_alive(real_redis: Any, ask: Any
     result = ask("worker")
 
     assert (result.return_value, result.output) == (0, f"alive: {worker_name()}\n")
+
+
+def test_a_beat_is_alive_by_its_own_sign_and_not_by_a_workers(real_redis: Any, ask: Any) -> None:
+    give_sign(real_redis, worker_name())
+    assert ask("beat").return_value == 1
+
+    note_beat(real_redis, worker_name().replace(f"@{machine_id()}", "@0badcafe"), Views(real_redis).now_ms(), 15)
+    assert ask("beat").return_value == 1
+
+    note_beat(real_redis, worker_name(), Views(real_redis).now_ms(), 15)
+    assert ask("beat").return_value == 0
 
 
 def test_no_sign_is_no_life(real_redis: Any, ask: Any) -> None:
