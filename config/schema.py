@@ -99,6 +99,12 @@ class Waits(Table):
         30, gt=0, description="past a POST's deadline, until its submission counts as abandoned by its worker"
     )
     poll_first_seconds: float = Field(1.5, gt=0, description="first question after a run, counted from its start")
+    poll_again_seconds: float = Field(
+        5, ge=0.5, description="between two questions about one young run; the vendors say five to ten seconds"
+    )
+    poll_refused_seconds: float = Field(
+        30, gt=0, le=60, description="next question after runs of an account whose key or credit was refused"
+    )
     not_found_grace_seconds: float = Field(
         120, ge=0, description="how long after its start a run may be unknown to its provider"
     )
@@ -122,6 +128,12 @@ class Fleet(Table):
     control_threads: int = Field(4, gt=0, le=256, description="other steps at once in one process")
     events: bool = Field(
         False, description="send the task events that Flower's live pages show; costs about 40 % of message throughput"
+    )
+    message_wait_seconds: float = Field(
+        1,
+        gt=0,
+        le=1,
+        description="how long a worker's question for messages stays open; a worker that is told to end waits for it",
     )
     visibility_timeout_seconds: float = Field(
         86_400,

@@ -22,6 +22,10 @@ FAST = {
     "PACELINE_RELEASE_LEASE_SECONDS": "3",
     "PACELINE_LEASE_EXTRA_SECONDS": "2",
     "PACELINE_UPLOAD_BASE_SECONDS": "10",
+    "PACELINE_POLL_FIRST_SECONDS": "0.5",
+    "PACELINE_POLL_AGAIN_SECONDS": "1",
+    "PACELINE_POLL_REFUSED_SECONDS": "2",
+    "PACELINE_MESSAGE_WAIT_SECONDS": "0.2",
 }
 """Waiting times for tests."""
 
@@ -46,7 +50,9 @@ class Paceline:
         self.folder = folder
         self.home = folder / "home"
         inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PACELINE_", "KOLENA_", "KINDO_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PACELINE_", "KOLENA_", "KINDO_", "PYTHONDONTWRITEBYTECODE"))
         }
         self.environment: dict[str, str] = {**inherited, **FAST, "PACELINE_HOME": str(self.home)}
         if url:
@@ -64,7 +70,9 @@ class Paceline:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        self("down")
+        # Most commands leave nothing running, and then there is nothing to stop.
+        if not Path("/proc").exists() or processes_of(self.folder / self.environment["PACELINE_HOME"]):
+            self("down")
 
     def __call__(self, *arguments: str, timeout_s: float = 120.0, extra: Mapping[str, str] | None = None) -> Result:
         """Run to the end."""
