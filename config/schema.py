@@ -113,6 +113,9 @@ class Waits(Table):
     )
     rescue_seconds: float = Field(3, gt=0, description="between two looks for steps that are overdue")
     rescue_grace_seconds: float = Field(5, gt=0, description="how late a step may be before it is started again")
+    export_again_seconds: float = Field(
+        30, gt=0, le=30, description="an export that isn't recorded after this long is tried again"
+    )
     release_lease_seconds: float = Field(
         30, gt=0, description="a submission released to the queue and not begun after this long is released again"
     )

@@ -89,6 +89,7 @@ def waits(settings: Settings) -> Waits:
         lease_extra_s=settings.lease_extra_seconds,
         release_lease_s=settings.release_lease_seconds,
         rescue_grace_s=settings.rescue_grace_seconds,
+        export_again_s=settings.export_again_seconds,
         feed_window=settings.feed_window,
         retry_failed_runs=settings.retry_failed_runs,
     )

@@ -45,6 +45,7 @@ class Waits:
     release_lease_s: float = 30.0
     chain_lease_s: float = 45.0
     rescue_grace_s: float = 5.0
+    export_again_s: float = 30.0
     feed_window: int = 64
     retry_failed_runs: int = 0
 
