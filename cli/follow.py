@@ -275,8 +275,6 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
         return f"account {batch.account} is paused: {account.message or account.paused}"
     if batch.paused:
         return f"paused: {batch.paused_message or batch.paused}"
-    if batch.trouble:
-        return batch.trouble
     signs = services.views.workers()
     if signs and not any(_sends_there(sign, batch) for sign in signs):
         return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
@@ -285,6 +283,8 @@ def _waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | 
             return "the provider answers again; one submission tries before the others go on"
         since = f"the provider is down, for {duration(circuit.since_s)} now: {circuit.why}"
         return f"{since}; nothing is sent, next question in {duration(circuit.next_s)}"
+    if batch.trouble:
+        return batch.trouble  # it may be about a moment that is over, so it hides nothing that is known to last
     if pace.closed_s > 0:
         why = {
             "throttled": "the provider asked to slow down (429)",
