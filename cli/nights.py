@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,8 +81,11 @@ def pick_schedule(settings: Settings, name: str) -> Schedule:
     raise UsageError(f"no schedule {name!r}; {hint}")
 
 
-def parse_due(schedule: Schedule, text: str, now: datetime) -> datetime:
-    """Read a due time that has passed; one without an offset is in the schedule's zone. Raises `UsageError`."""
+def parse_due(schedule: Schedule, text: str, now: datetime, is_noted: Callable[[datetime], bool]) -> datetime:
+    """Read a due time that has passed; one without an offset is in the schedule's zone. Raises `UsageError`.
+
+    A night that `is_noted` was due, whatever cron says by now: started in between by a person, or under another cron.
+    """
     times = schedule.times
     try:
         moment = datetime.fromisoformat(text.strip())
@@ -92,7 +95,7 @@ def parse_due(schedule: Schedule, text: str, now: datetime) -> datetime:
         moment = moment.replace(tzinfo=times.zone)
     if moment > now:
         raise UsageError(f"--due {text!r} is still to come; without --due a night is started now")
-    if not times.is_due(moment):
+    if not times.is_due(moment) and not is_noted(moment):
         before = times.between(at_ms(0), moment, 1)
         hint = f"; the one before was {written(before[0])}" if before else ""
         raise UsageError(f"--due {text!r} is no due time of {schedule.name}{hint}")

@@ -29,7 +29,11 @@ def run_night(settings: Settings, schedule: Schedule, due_text: str | None) -> i
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
         now = at_ms(services.views.now_ms() // 1000 * 1000)
-        due = parse_due(schedule, due_text, now) if due_text else now.astimezone(schedule.times.zone)
+
+        def is_noted(moment: datetime) -> bool:
+            return services.nights.find(schedule.name, ms_of(moment)) is not None
+
+        due = parse_due(schedule, due_text, now, is_noted) if due_text else now.astimezone(schedule.times.zone)
         holder = f"{worker_name()}#{uuid.uuid4().hex[:8]}"
         night, mine = _take(services, schedule, due, holder)
         if not mine:

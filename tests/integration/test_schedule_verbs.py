@@ -196,6 +196,16 @@ def test_a_night_that_is_started_is_not_run_again(verbs: Verbs, services: Servic
     assert (said.code, "is started already" in said.stderr) == (Exit.DONE, True)
 
 
+def test_a_night_that_was_started_in_between_is_found_by_its_moment(verbs: Verbs, services: Services) -> None:
+    """`Stopped; go on with: …` and the remedy of a lost ledger name it so."""
+    moment = at_ms(due(2) + 5_000)
+    text = moment.isoformat()
+    assert "is no due time" in verbs("schedule", "run", "nightly", "--due", text).stderr
+    assert services.nights.claim("nightly", ms_of(moment), NightState.STARTED, {"due": text}, decided_ms=None) == 1
+    said = verbs("schedule", "run", "nightly", "--due", text)
+    assert (said.code, "is started already" in said.stderr) == (Exit.DONE, True)
+
+
 # --- telling
 
 
