@@ -74,7 +74,7 @@ class Nights:
         wanted = [keys.schedule(schedule), keys.nights(schedule), keys.night(schedule, due_ms)]
         args: list[Arg] = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
         known = "" if decided_ms is None else str(decided_ms)
-        return int(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), error]))
+        return int(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), _raw(error)]))
 
     def take(self, schedule: str, due_ms: int, holder: str, lease_s: float) -> int:
         """Take a night to start it; return the number of the try, 0 if it isn't to be had."""
@@ -103,14 +103,14 @@ class Nights:
 
         `begun`: the ledger has its batch. While it hasn't, what is asked isn't settled.
         """
-        args: list[Arg] = [holder, state.value, reason, error, 0, int(begun)]
+        args: list[Arg] = [holder, state.value, reason, _raw(error), 0, int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
     def put_back(
         self, schedule: str, due_ms: int, holder: str, *, error: str = "", again_s: float = 0.0, begun: bool = True
     ) -> bool:
         """Let it be taken again after `again_s`; False if another one holds it by now. `begun` as for `end`."""
-        args: list[Arg] = [holder, NightState.STARTING.value, "", error, round(again_s * 1000), int(begun)]
+        args: list[Arg] = [holder, NightState.STARTING.value, "", _raw(error), round(again_s * 1000), int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
     def again(self, schedule: str, due_ms: int, holder: str, lease_s: float, asked: Mapping[str, Any]) -> bool:
@@ -150,7 +150,7 @@ class Nights:
         key = keys.schedule(schedule)
         if not self._redis.hsetnx(key, "paused_ms", now_ms):
             return False
-        self._redis.hset(key, mapping={"paused_by": by, "paused_why": reason})
+        self._redis.hset(key, mapping={"paused_by": _raw(by), "paused_why": _raw(reason)})
         return True
 
     def resume(self, schedule: str) -> bool:
@@ -160,4 +160,10 @@ class Nights:
     def find_pause(self, schedule: str) -> SchedulePause | None:
         """Return a schedule's pause, None where it isn't paused."""
         since, by, why = self._redis.hmget(keys.schedule(schedule), ["paused_ms", "paused_by", "paused_why"])
-        return SchedulePause(int(since), (by or b"").decode(), (why or b"").decode()) if since else None
+        by, why = ((text or b"").decode("utf-8", "surrogateescape") for text in (by, why))
+        return SchedulePause(int(since), by, why) if since else None
+
+
+def _raw(text: str) -> bytes:
+    """Return a text's bytes; a file's name in it may be no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")

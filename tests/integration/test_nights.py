@@ -422,3 +422,17 @@ def test_each_due_time_starts_one_batch_at_most_whatever_happens(
     if catch_up == "latest":  # of those noticed together, the last is never among the missed
         for _, together in itertools.groupby(nights, key=lambda night: night.noted_ms):
             assert list(together)[-1].reason != Skip.MISSED
+
+
+def test_an_error_that_names_a_file_of_any_name_is_noted(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    (one,) = machine.carriers
+    error = "no room for 'b\udcff'"
+    assert machine.nights.put_back("n", one.due_ms, one.holder, error=error)
+    assert machine.nights.last("n")[0].error == error
+    assert machine.nights.pause("n", 1, "me", error)
+    pause = machine.nights.find_pause("n")
+    assert pause is not None
+    assert pause.reason == error
