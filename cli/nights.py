@@ -18,6 +18,7 @@ from paceline.schedules.due import at_ms, written
 from paceline.schedules.ends import find_end
 from paceline.schedules.judging import Ended
 from paceline.schedules.night import Night, NightState
+from paceline.schedules.ticking import key_of
 from paceline.times import iso
 
 NO_BEAT = "no live beat sends ticks, so nothing is started: paceline up, or paceline beat beside workers"
@@ -109,6 +110,17 @@ def problem_of(settings: Settings, schedule: Schedule, now: datetime) -> str | N
     except ConfigError as error:
         return str(error)
     return None
+
+
+def other_times(services: Services, schedule: Schedule) -> str | None:
+    """Return what is wrong where ticks go by another cron or zone than these settings say."""
+    found = services.nights.times(schedule.name)
+    if found in (None, key_of(schedule.times)) or not live_beats(services.redis, services.views.now_ms()):
+        return None
+    return (
+        f"schedules.{schedule.name}: workers go by {found}; make paceline.toml the same on every machine, then start"
+        " workers and beat anew"
+    )
 
 
 def beatless(settings: Settings, services: Services) -> bool:

@@ -21,11 +21,15 @@ TELL_LONGEST_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a schedule stands: Redis time, the last due time that was decided on, and whether it is paused."""
+    """How a schedule stands: Redis time, the last due time that was decided on, and whether it is paused.
+
+    `former`: the cron and zone that it had until this look, where it begins anew with others.
+    """
 
     now_ms: int
     decided_ms: int
     paused: bool
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,13 @@ class Nights:
 
     def see(self, schedule: str, times: str) -> Standing:
         """Look at a schedule; `times` are its cron and zone. One that is new, or has other times now, begins now."""
-        now, decided, paused = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times])
-        return Standing(int(now), int(decided), bool(paused))
+        now, decided, paused, former = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times])
+        return Standing(int(now), int(decided), bool(paused), former.decode())
+
+    def times(self, schedule: str) -> str | None:
+        """Return the cron and zone that whoever looked last goes by; None where nobody has looked."""
+        raw = self._redis.hget(keys.schedule(schedule), "times")
+        return raw.decode() if raw is not None else None
 
     def decided(self, schedule: str, times: str) -> int | None:
         """Return the last due time decided on, without changing anything; None for one that is new or has changed."""
@@ -74,7 +83,9 @@ class Nights:
         wanted = [keys.schedule(schedule), keys.nights(schedule), keys.night(schedule, due_ms)]
         args: list[Arg] = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
         known = "" if decided_ms is None else str(decided_ms)
-        return int(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), _raw(error)]))
+        return int(
+            self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), _raw(error)])
+        )
 
     def take(self, schedule: str, due_ms: int, holder: str, lease_s: float) -> int:
         """Take a night to start it; return the number of the try, 0 if it isn't to be had."""

@@ -436,3 +436,12 @@ def test_an_error_that_names_a_file_of_any_name_is_noted(machine: Machine) -> No
     pause = machine.nights.find_pause("n")
     assert pause is not None
     assert pause.reason == error
+
+
+def test_settings_that_take_turns_are_logged(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    other = Plan("n", Cron("30 * * * *"), machine.plan.rules, machine.pin)
+    for plan in (machine.plan, machine.plan, other, machine.plan):
+        machine.plan = plan
+        machine.tick()
+    found = [vars(one) for one in caplog.records if one.message == "schedule.begins_anew"]
+    assert [one["former"] for one in found] == ["0 * * * * UTC", "30 * * * * UTC"]

@@ -146,6 +146,18 @@ def test_schedules_without_a_beat_are_mentioned(verbs: Verbs, services: Services
     assert live_beats(services.redis, now_ms) == []
 
 
+def test_ticks_that_go_by_other_settings_are_noticed(verbs: Verbs, services: Services) -> None:
+    """Workers that weren't started anew, or a machine whose file differs: then no due time may ever be reached."""
+    services.nights.see("nightly", "0 3 * * * UTC")
+    assert verbs("schedule", "list").code == Exit.DONE  # nothing runs: it begins anew with these settings
+    note_beat(services.redis, "here:1@x", services.views.now_ms(), 60)
+    said = verbs("schedule", "list")
+    assert said.code == Exit.CONFIG
+    assert "workers go by 0 3 * * * UTC" in said.stdout
+    services.nights.see("nightly", "0 2 * * * Europe/Berlin")
+    assert verbs("schedule", "list").code == Exit.DONE
+
+
 def test_a_beat_is_alive_by_its_own_sign_alone(verbs: Verbs, services: Services) -> None:
     now_ms = services.views.now_ms()
     note_beat(services.redis, "elsewhere:1@x", now_ms, 60)
