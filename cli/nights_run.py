@@ -47,7 +47,12 @@ def run_night(settings: Settings, schedule: Schedule, due_text: str | None) -> i
             raise error
         found = services.nights.find(schedule.name, night.due_ms)
     if found is None or found.state is not NightState.STARTED:
-        click.echo(f"Stopped; go on with: paceline schedule run {schedule.name} --due {night.shown}", err=True)
+        click.echo(
+            f"Detached: the next tick goes on with it, or: paceline schedule run {schedule.name} --due {night.shown}",
+            err=True,
+        )
+        if found is not None and found.batch:
+            click.echo(f"To stop it: paceline cancel {found.batch}", err=True)
         return Exit.DETACHED
     click.echo(found.batch)
     click.echo(f"Planned; follow it with: paceline status {found.batch} --watch", err=True)

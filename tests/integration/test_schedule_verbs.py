@@ -208,8 +208,23 @@ def test_a_night_that_is_started_is_not_run_again(verbs: Verbs, services: Servic
     assert (said.code, "is started already" in said.stderr) == (Exit.DONE, True)
 
 
+def test_who_interrupts_is_told_that_a_tick_goes_on(verbs: Verbs, services: Services) -> None:
+    (verbs.home.parent / "inbox").mkdir()
+    (verbs.home.parent / "inbox/a.txt").write_text("a")
+
+    def interrupted(services: Services, night: Night, holder: str, _: object) -> None:
+        assert services.nights.keep(night.schedule, night.due_ms, holder, 60, "bngwcnc7x3")
+        assert services.nights.put_back(night.schedule, night.due_ms, holder)
+
+    verbs.patch.setattr("cli.nights_run.carry", interrupted)
+    said = verbs("schedule", "run", "nightly", "--due", at_ms(due(1)).isoformat())
+    assert said.code == Exit.DETACHED
+    assert "the next tick goes on with it" in said.stderr
+    assert "paceline cancel bngwcnc7x3" in said.stderr
+
+
 def test_a_night_that_was_started_in_between_is_found_by_its_moment(verbs: Verbs, services: Services) -> None:
-    """`Stopped; go on with: …` and the remedy of a lost ledger name it so."""
+    """`Detached: …` and the remedy of a lost ledger name it so."""
     moment = at_ms(due(2) + 5_000)
     text = moment.isoformat()
     assert "is no due time" in verbs("schedule", "run", "nightly", "--due", text).stderr
