@@ -139,8 +139,8 @@ class Nights:
         self._redis.hset(keys.night(night.schedule, night.due_ms), f"told:{event}", str(now_ms))
 
     def settle(self, night: Night, ended: str) -> None:
-        """Note how it ended; nothing more is to be told of it."""
-        self._redis.hset(keys.night(night.schedule, night.due_ms), "settled", ended)
+        """Note how it ended, unless it was started again meanwhile; nothing more is to be told of it."""
+        self._scripts.run("night_settle", [keys.night(night.schedule, night.due_ms)], [ended, night.state.value])
 
     def find(self, schedule: str, due_ms: int) -> Night | None:
         """Return a night, or None."""

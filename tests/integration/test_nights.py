@@ -445,3 +445,18 @@ def test_settings_that_take_turns_are_logged(machine: Machine, caplog: pytest.Lo
         machine.tick()
     found = [vars(one) for one in caplog.records if one.message == "schedule.begins_anew"]
     assert [one["former"] for one in found] == ["0 * * * * UTC", "30 * * * * UTC"]
+
+
+def test_a_night_that_is_started_again_is_not_settled_by_who_looked_before(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    (one,) = machine.carriers
+    assert machine.nights.end("n", one.due_ms, one.holder, NightState.FAILED, error="no source")
+    (looked_at,) = machine.nights.last("n")
+    assert machine.nights.again("n", one.due_ms, "person", LEASE_S, {})
+    machine.nights.settle(looked_at, "failed")
+    assert machine.nights.last("n")[0].settled == ""
+    assert machine.nights.end("n", one.due_ms, "person", NightState.FAILED, error="no source")
+    machine.nights.settle(machine.nights.last("n")[0], "failed")
+    assert machine.nights.last("n")[0].settled == "failed"
