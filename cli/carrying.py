@@ -18,14 +18,16 @@ from redis.exceptions import RedisError
 
 from cli.asked import Asked
 from cli.follow import LOST_REDIS, Interrupted, Planner
+from cli.lost import rebuild_command
+from cli.patience import ask
 from cli.run import find_known, prepare
 from cli.target import Target, excluded, make_target, manifest_of, never_listed
 from config.leftovers import remove_pid, write_pid
 from config.messages import Messenger, make_app
 from config.schema import Settings
-from config.services import Services
-from paceline.errors import ConfigError, NothingToDo, PacelineError, ProviderError, SinkError
-from paceline.model import SCHEDULE
+from config.services import Services, open_provider
+from paceline.errors import Blocked, ConfigError, LedgerLost, NothingToDo, PacelineError, ProviderError, SinkError
+from paceline.model import SCHEDULE, EndpointClass, external_id, submission_id
 from paceline.removing import find_forgotten
 from paceline.schedules.night import Night, NightState, Skip
 
@@ -33,6 +35,9 @@ LOOK_S = 0.05
 
 LONGEST_PAUSE_S = 900.0
 """Between two tries to start a night, however often it couldn't be started."""
+
+LOOKED_FOR = 20
+"""Submissions that are asked after before a batch is begun: those that would have been sent first."""
 
 log = logging.getLogger("paceline.schedule")
 
@@ -125,6 +130,8 @@ def _plan(services: Services, night: Night, lease: _Lease, interrupted: Interrup
     if known is None:
         _look_at_source(target, services)
     lease.keep(batch_id)  # from here on what was asked stays as it is
+    if known is None:
+        _look_at_provider(target, services)
     prepare(target, services, known)
     planner = Planner(target, services, Messenger(make_app(target.settings), services.ledger.place))
     planner.start()
@@ -143,6 +150,28 @@ def _look_at_source(target: Target, services: Services) -> None:
     """Notice an empty source before anything is noted of a batch. Raises `NothingToDo` or `UsageError`."""
     if next(iter(target.source.listing.entries(exclude=excluded(target, services))), None) is None:
         raise NothingToDo(target.source.nothing)
+
+
+def _look_at_provider(target: Target, services: Services) -> None:
+    """Notice that a night new to this ledger was begun in one that is lost. Raises `LedgerLost` or `ProviderError`.
+
+    Its submissions have the same names in every ledger. What this machine has noted of them is of no use where another
+    machine planned and sent them, and its Redis was emptied or put back since.
+    """
+    if not target.account.kind.capabilities.finds_many:
+        return
+    batch_id = target.spec.batch_id()
+    ids = [external_id(submission_id(batch_id, index)) for index in range(1, LOOKED_FOR + 1)]
+    provider = open_provider(target.account, target.settings, services.limiter)
+    try:
+        runs = ask(target.account, services.limiter, EndpointClass.LIST, lambda: provider.find(target.spec.agent, ids))
+    except Blocked:
+        return  # `prepare` asks again, and says what is to be done
+    if runs and services.views.find_batch(batch_id) is None:  # else whoever had the night has begun it just now
+        raise LedgerLost(
+            f"the provider has runs of batch {batch_id} already, which this ledger doesn't know: was its Redis lost, or"
+            f" put back? Where it was planned: {rebuild_command(target.manifest)}"
+        )
 
 
 class _Lease(threading.Thread):

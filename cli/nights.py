@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from paceline.schedules.due import at_ms, written
 from paceline.schedules.ends import find_end
 from paceline.schedules.judging import Ended
 from paceline.schedules.night import Night, NightState
+from paceline.schedules.ticking import key_of
 from paceline.times import iso
 
 NO_BEAT = "no live beat sends ticks, so nothing is started: paceline up, or paceline beat beside workers"
@@ -81,8 +82,11 @@ def pick_schedule(settings: Settings, name: str) -> Schedule:
     raise UsageError(f"no schedule {name!r}; {hint}")
 
 
-def parse_due(schedule: Schedule, text: str, now: datetime) -> datetime:
-    """Read a due time that has passed; one without an offset is in the schedule's zone. Raises `UsageError`."""
+def parse_due(schedule: Schedule, text: str, now: datetime, is_noted: Callable[[datetime], bool]) -> datetime:
+    """Read a due time that has passed; one without an offset is in the schedule's zone. Raises `UsageError`.
+
+    A night that `is_noted` was due, whatever cron says by now: started in between by a person, or under another cron.
+    """
     times = schedule.times
     try:
         moment = datetime.fromisoformat(text.strip())
@@ -92,7 +96,7 @@ def parse_due(schedule: Schedule, text: str, now: datetime) -> datetime:
         moment = moment.replace(tzinfo=times.zone)
     if moment > now:
         raise UsageError(f"--due {text!r} is still to come; without --due a night is started now")
-    if not times.is_due(moment):
+    if not times.is_due(moment) and not is_noted(moment):
         before = times.between(at_ms(0), moment, 1)
         hint = f"; the one before was {written(before[0])}" if before else ""
         raise UsageError(f"--due {text!r} is no due time of {schedule.name}{hint}")
@@ -106,6 +110,17 @@ def problem_of(settings: Settings, schedule: Schedule, now: datetime) -> str | N
     except ConfigError as error:
         return str(error)
     return None
+
+
+def other_times(services: Services, schedule: Schedule) -> str | None:
+    """Return what is wrong where ticks go by another cron or zone than these settings say."""
+    found = services.nights.times(schedule.name)
+    if found in (None, key_of(schedule.times)) or not live_beats(services.redis, services.views.now_ms()):
+        return None
+    return (
+        f"schedules.{schedule.name}: workers go by {found}; make paceline.toml the same on every machine, then start"
+        " workers and beat anew"
+    )
 
 
 def beatless(settings: Settings, services: Services) -> bool:

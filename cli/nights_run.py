@@ -29,7 +29,11 @@ def run_night(settings: Settings, schedule: Schedule, due_text: str | None) -> i
     interrupted = Interrupted()
     with interrupted.watching(), session(settings) as services:
         now = at_ms(services.views.now_ms() // 1000 * 1000)
-        due = parse_due(schedule, due_text, now) if due_text else now.astimezone(schedule.times.zone)
+
+        def is_noted(moment: datetime) -> bool:
+            return services.nights.find(schedule.name, ms_of(moment)) is not None
+
+        due = parse_due(schedule, due_text, now, is_noted) if due_text else now.astimezone(schedule.times.zone)
         holder = f"{worker_name()}#{uuid.uuid4().hex[:8]}"
         night, mine = _take(services, schedule, due, holder)
         if not mine:
@@ -43,7 +47,12 @@ def run_night(settings: Settings, schedule: Schedule, due_text: str | None) -> i
             raise error
         found = services.nights.find(schedule.name, night.due_ms)
     if found is None or found.state is not NightState.STARTED:
-        click.echo(f"Stopped; go on with: paceline schedule run {schedule.name} --due {night.shown}", err=True)
+        click.echo(
+            f"Detached: the next tick goes on with it, or: paceline schedule run {schedule.name} --due {night.shown}",
+            err=True,
+        )
+        if found is not None and found.batch:
+            click.echo(f"To stop it: paceline cancel {found.batch}", err=True)
         return Exit.DETACHED
     click.echo(found.batch)
     click.echo(f"Planned; follow it with: paceline status {found.batch} --watch", err=True)

@@ -85,7 +85,8 @@ def _row(settings: Settings, services: Services | None, schedule: Schedule, numb
         "paused": pause,
         "last": last,
         "next": list(nights.next_times(schedule, now, number)),
-        "problem": nights.problem_of(settings, schedule, now),
+        "problem": nights.problem_of(settings, schedule, now)
+        or (nights.other_times(services, schedule) if services is not None else None),
     }
     return nights.as_json(schedule, facts)
 

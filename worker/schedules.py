@@ -117,7 +117,7 @@ def _is_told(services: Services, schedule: Schedule, night: Night, event: Event,
 def _tell(services: Services, schedule: Schedule, night: Night, event: Event, end: End) -> None:
     facts = {"schedule": night.schedule, "due": night.shown, "told_of": event.value}
     secrets = [account.key_env for account in services.settings.accounts.values()]
-    secrets += ["PACELINE_REDIS_URL", "FLOWER_BASIC_AUTH"]
+    secrets += ["PACELINE_REDIS_URL", "FLOWER_BASIC_AUTH", "KOLENA_WEBHOOK_SECRET"]
     try:
         value = message(event, night, end)
         tell(schedule.tell, message_id(event, night), value, folder=str(schedule.folder), secrets=secrets)

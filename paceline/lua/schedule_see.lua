@@ -3,10 +3,11 @@
 -- no due time before this moment is ever looked at.
 -- KEYS 1 schedule hash
 -- ARGV 1 its cron and zone
--- RETURNS {now (ms), last due time decided on (ms), '1' if it is paused else ''}
+-- RETURNS {now (ms), last due time decided on (ms), '1' if it is paused else '', the cron and zone it had until now or ''}
 local now = string.format('%.0f', now_ms())
-if redis.call('HGET', KEYS[1], 'times') ~= ARGV[1] then
+local times = redis.call('HGET', KEYS[1], 'times') or ''
+if times ~= ARGV[1] then
   redis.call('HSET', KEYS[1], 'times', ARGV[1], 'decided_ms', now)
 end
 local row = redis.call('HMGET', KEYS[1], 'decided_ms', 'paused_ms')
-return { now, row[1], row[2] and '1' or '' }
+return { now, row[1], row[2] and '1' or '', times ~= ARGV[1] and times or '' }

@@ -84,7 +84,9 @@ class Cron:
 
     def is_due(self, moment: datetime) -> bool:
         """Tell whether a moment is a due time."""
-        return next(self.after(moment - timedelta(seconds=1)), None) == moment
+        real = moment.astimezone(UTC)  # in a zone, a second less and what is equal mean what clocks show
+        found = next(self.after(real - timedelta(seconds=1)), None)
+        return found is not None and found.astimezone(UTC) == real
 
     def _from(self, moment: datetime) -> Iterator[datetime]:
         """Give due times in UTC, from before or soon after a moment on."""

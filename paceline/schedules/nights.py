@@ -21,11 +21,15 @@ TELL_LONGEST_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a schedule stands: Redis time, the last due time that was decided on, and whether it is paused."""
+    """How a schedule stands: Redis time, the last due time that was decided on, and whether it is paused.
+
+    `former`: the cron and zone that it had until this look, where it begins anew with others.
+    """
 
     now_ms: int
     decided_ms: int
     paused: bool
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,13 @@ class Nights:
 
     def see(self, schedule: str, times: str) -> Standing:
         """Look at a schedule; `times` are its cron and zone. One that is new, or has other times now, begins now."""
-        now, decided, paused = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times])
-        return Standing(int(now), int(decided), bool(paused))
+        now, decided, paused, former = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times])
+        return Standing(int(now), int(decided), bool(paused), former.decode())
+
+    def times(self, schedule: str) -> str | None:
+        """Return the cron and zone that whoever looked last goes by; None where nobody has looked."""
+        raw = self._redis.hget(keys.schedule(schedule), "times")
+        return raw.decode() if raw is not None else None
 
     def decided(self, schedule: str, times: str) -> int | None:
         """Return the last due time decided on, without changing anything; None for one that is new or has changed."""
@@ -74,7 +83,9 @@ class Nights:
         wanted = [keys.schedule(schedule), keys.nights(schedule), keys.night(schedule, due_ms)]
         args: list[Arg] = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
         known = "" if decided_ms is None else str(decided_ms)
-        return int(self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), error]))
+        return int(
+            self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), _raw(error)])
+        )
 
     def take(self, schedule: str, due_ms: int, holder: str, lease_s: float) -> int:
         """Take a night to start it; return the number of the try, 0 if it isn't to be had."""
@@ -103,14 +114,14 @@ class Nights:
 
         `begun`: the ledger has its batch. While it hasn't, what is asked isn't settled.
         """
-        args: list[Arg] = [holder, state.value, reason, error, 0, int(begun)]
+        args: list[Arg] = [holder, state.value, reason, _raw(error), 0, int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
     def put_back(
         self, schedule: str, due_ms: int, holder: str, *, error: str = "", again_s: float = 0.0, begun: bool = True
     ) -> bool:
         """Let it be taken again after `again_s`; False if another one holds it by now. `begun` as for `end`."""
-        args: list[Arg] = [holder, NightState.STARTING.value, "", error, round(again_s * 1000), int(begun)]
+        args: list[Arg] = [holder, NightState.STARTING.value, "", _raw(error), round(again_s * 1000), int(begun)]
         return bool(self._scripts.run("night_end", [keys.night(schedule, due_ms)], args))
 
     def again(self, schedule: str, due_ms: int, holder: str, lease_s: float, asked: Mapping[str, Any]) -> bool:
@@ -128,8 +139,8 @@ class Nights:
         self._redis.hset(keys.night(night.schedule, night.due_ms), f"told:{event}", str(now_ms))
 
     def settle(self, night: Night, ended: str) -> None:
-        """Note how it ended; nothing more is to be told of it."""
-        self._redis.hset(keys.night(night.schedule, night.due_ms), "settled", ended)
+        """Note how it ended, unless it was started again meanwhile; nothing more is to be told of it."""
+        self._scripts.run("night_settle", [keys.night(night.schedule, night.due_ms)], [ended, night.state.value])
 
     def find(self, schedule: str, due_ms: int) -> Night | None:
         """Return a night, or None."""
@@ -150,7 +161,7 @@ class Nights:
         key = keys.schedule(schedule)
         if not self._redis.hsetnx(key, "paused_ms", now_ms):
             return False
-        self._redis.hset(key, mapping={"paused_by": by, "paused_why": reason})
+        self._redis.hset(key, mapping={"paused_by": _raw(by), "paused_why": _raw(reason)})
         return True
 
     def resume(self, schedule: str) -> bool:
@@ -160,4 +171,10 @@ class Nights:
     def find_pause(self, schedule: str) -> SchedulePause | None:
         """Return a schedule's pause, None where it isn't paused."""
         since, by, why = self._redis.hmget(keys.schedule(schedule), ["paused_ms", "paused_by", "paused_why"])
-        return SchedulePause(int(since), (by or b"").decode(), (why or b"").decode()) if since else None
+        by, why = ((text or b"").decode("utf-8", "surrogateescape") for text in (by, why))
+        return SchedulePause(int(since), by, why) if since else None
+
+
+def _raw(text: str) -> bytes:
+    """Return a text's bytes; a file's name in it may be no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ and who decided on an older view looks again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from paceline.schedules.deciding import MOST_TRIES, Noted, Rules, decide, is_ope
 from paceline.schedules.due import Cron, at_ms, ms_of
 from paceline.schedules.night import Night, NightState
 from paceline.schedules.nights import KEPT, Nights
+
+log = logging.getLogger("paceline.schedule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,12 @@ class Plan:
     @property
     def key(self) -> str:
         """Return what the due times depend on: with another one a schedule begins anew."""
-        return f"{self.times.expression} {self.times.zone_name}"
+        return key_of(self.times)
+
+
+def key_of(times: Cron) -> str:
+    """Write cron and zone as Redis has them."""
+    return f"{times.expression} {times.zone_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ def tick(
 ) -> Carry | None:
     """Look at a schedule once. `complete` tells whether a started night's batch is."""
     standing = nights.see(plan.name, plan.key)
+    if standing.former:  # again and again: two machines' settings differ, and no due time is ever reached
+        log.warning("schedule.begins_anew", extra={"schedule": plan.name, "times": plan.key, "former": standing.former})
     now = at_ms(standing.now_ms)
     dues = plan.times.between(at_ms(standing.decided_ms), now, KEPT)
     known = [(night, night.state is NightState.STARTED and complete(night)) for night in nights.last(plan.name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,24 +10,26 @@ from typing import Any
 
 import pytest
 
-from cli import preflight
+from cli import patience, preflight
 from cli.carrying import LostNight, carry, target_of
 from cli.follow import Interrupted
 from config.pinning import pin
-from config.services import Services, open_services
+from config.services import Services, open_provider, open_services
 from config.settings import load_settings
 from paceline.batch_file import record_batch
-from paceline.errors import NothingToDo, ProviderError, UsageError
+from paceline.errors import LedgerLost, NothingToDo, ProviderError, UsageError
+from paceline.model import external_id, submission_id
 from paceline.schedules.due import ms_of
 from paceline.schedules.night import Night, NightState
 from tests.support.raw_server import refused_url
+from tests.support.sandbox import Sandbox
 
 DUE = datetime(2026, 11, 22, 1, tzinfo=UTC)
 TABLE = """\
 [schedules.nightly]
 cron = "0 1 * * *"
 source = "inbox"
-agent = "kolena:42"
+agent = "kolena:1"
 to = "out/{date}"
 """
 
@@ -37,7 +40,8 @@ def services(server: Path, real_redis: Any, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "paceline.toml").write_text(TABLE)
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox/a.txt").write_text("a")
-    monkeypatch.setattr(preflight, "PAUSE_S", 0.01)
+    for module in (patience, preflight):
+        monkeypatch.setattr(module, "PAUSE_S", 0.01)
     environ = {"KOLENA_API_KEY": "k", "KOLENA_API_URL": refused_url(), "PACELINE_REDIS_URL": f"unix://{server}"}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -64,7 +68,7 @@ def test_a_provider_that_is_away_is_tried_again_later(services: Services) -> Non
     assert isinstance(error, ProviderError)
     night = now(services)
     assert (night.state, night.holder, night.batch) == (NightState.STARTING, "", None)
-    assert "can't be used now" in night.error
+    assert "can't be asked now" in night.error
     assert (night.lease_ms or 0) > services.views.now_ms() + 30_000
     assert services.nights.take("nightly", night.due_ms, "v", 60) == 0
 
@@ -107,3 +111,23 @@ def test_what_was_paid_for_and_is_forgotten_is_not_begun_again(services: Service
     services.redis.hset("pl:forgotten", batch, known)
     assert carry(services, night, "w", Interrupted()) is None
     assert (now(services).state, now(services).batch) == (NightState.STARTED, batch)
+
+
+def test_what_the_provider_has_of_a_lost_ledger_is_not_paid_for_again(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine had planned and sent it: nothing of that is in this home."""
+    with Sandbox() as sandbox:
+        monkeypatch.setenv("KOLENA_API_URL", sandbox.url)
+        here = open_services(load_settings(os.environ, tmp_path))
+        night = taken(here)
+        target = target_of(here.settings, night.asked)
+        batch = target.spec.batch_id()
+        provider = open_provider(target.account, here.settings, here.limiter)
+        assert list(provider.find("1", [external_id(submission_id(batch, 2))])) == []
+        sandbox.create_runs(agent=1, external_id=external_id(submission_id(batch, 2)))
+        assert isinstance(carry(here, night, "w", Interrupted()), LedgerLost)
+        here.redis.close()
+    assert (now(services).state, now(services).batch) == (NightState.FAILED, None)
+    assert "paceline rebuild" in now(services).error
+    assert services.views.find_batch(batch) is None

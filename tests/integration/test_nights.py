@@ -422,3 +422,41 @@ def test_each_due_time_starts_one_batch_at_most_whatever_happens(
     if catch_up == "latest":  # of those noticed together, the last is never among the missed
         for _, together in itertools.groupby(nights, key=lambda night: night.noted_ms):
             assert list(together)[-1].reason != Skip.MISSED
+
+
+def test_an_error_that_names_a_file_of_any_name_is_noted(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    (one,) = machine.carriers
+    error = "no room for 'b\udcff'"
+    assert machine.nights.put_back("n", one.due_ms, one.holder, error=error)
+    assert machine.nights.last("n")[0].error == error
+    assert machine.nights.pause("n", 1, "me", error)
+    pause = machine.nights.find_pause("n")
+    assert pause is not None
+    assert pause.reason == error
+
+
+def test_settings_that_take_turns_are_logged(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    other = Plan("n", Cron("30 * * * *"), machine.plan.rules, machine.pin)
+    for plan in (machine.plan, machine.plan, other, machine.plan):
+        machine.plan = plan
+        machine.tick()
+    found = [vars(one) for one in caplog.records if one.message == "schedule.begins_anew"]
+    assert [one["former"] for one in found] == ["0 * * * * UTC", "30 * * * * UTC"]
+
+
+def test_a_night_that_is_started_again_is_not_settled_by_who_looked_before(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    (one,) = machine.carriers
+    assert machine.nights.end("n", one.due_ms, one.holder, NightState.FAILED, error="no source")
+    (looked_at,) = machine.nights.last("n")
+    assert machine.nights.again("n", one.due_ms, "person", LEASE_S, {})
+    machine.nights.settle(looked_at, "failed")
+    assert machine.nights.last("n")[0].settled == ""
+    assert machine.nights.end("n", one.due_ms, "person", NightState.FAILED, error="no source")
+    machine.nights.settle(machine.nights.last("n")[0], "failed")
+    assert machine.nights.last("n")[0].settled == "failed"

@@ -146,6 +146,18 @@ def test_schedules_without_a_beat_are_mentioned(verbs: Verbs, services: Services
     assert live_beats(services.redis, now_ms) == []
 
 
+def test_ticks_that_go_by_other_settings_are_noticed(verbs: Verbs, services: Services) -> None:
+    """Workers that weren't started anew, or a machine whose file differs: then no due time may ever be reached."""
+    services.nights.see("nightly", "0 3 * * * UTC")
+    assert verbs("schedule", "list").code == Exit.DONE  # nothing runs: it begins anew with these settings
+    note_beat(services.redis, "here:1@x", services.views.now_ms(), 60)
+    said = verbs("schedule", "list")
+    assert said.code == Exit.CONFIG
+    assert "workers go by 0 3 * * * UTC" in said.stdout
+    services.nights.see("nightly", "0 2 * * * Europe/Berlin")
+    assert verbs("schedule", "list").code == Exit.DONE
+
+
 def test_a_beat_is_alive_by_its_own_sign_alone(verbs: Verbs, services: Services) -> None:
     now_ms = services.views.now_ms()
     note_beat(services.redis, "elsewhere:1@x", now_ms, 60)
@@ -193,6 +205,31 @@ def test_a_missing_source_is_said_before_anything_is_noted(verbs: Verbs, service
 def test_a_night_that_is_started_is_not_run_again(verbs: Verbs, services: Services) -> None:
     day = note(services, 2, NightState.STARTED)
     said = verbs("schedule", "run", "nightly", "--due", at_ms(day).isoformat())
+    assert (said.code, "is started already" in said.stderr) == (Exit.DONE, True)
+
+
+def test_who_interrupts_is_told_that_a_tick_goes_on(verbs: Verbs, services: Services) -> None:
+    (verbs.home.parent / "inbox").mkdir()
+    (verbs.home.parent / "inbox/a.txt").write_text("a")
+
+    def interrupted(services: Services, night: Night, holder: str, _: object) -> None:
+        assert services.nights.keep(night.schedule, night.due_ms, holder, 60, "bngwcnc7x3")
+        assert services.nights.put_back(night.schedule, night.due_ms, holder)
+
+    verbs.patch.setattr("cli.nights_run.carry", interrupted)
+    said = verbs("schedule", "run", "nightly", "--due", at_ms(due(1)).isoformat())
+    assert said.code == Exit.DETACHED
+    assert "the next tick goes on with it" in said.stderr
+    assert "paceline cancel bngwcnc7x3" in said.stderr
+
+
+def test_a_night_that_was_started_in_between_is_found_by_its_moment(verbs: Verbs, services: Services) -> None:
+    """`Detached: …` and the remedy of a lost ledger name it so."""
+    moment = at_ms(due(2) + 5_000)
+    text = moment.isoformat()
+    assert "is no due time" in verbs("schedule", "run", "nightly", "--due", text).stderr
+    assert services.nights.claim("nightly", ms_of(moment), NightState.STARTED, {"due": text}, decided_ms=None) == 1
+    said = verbs("schedule", "run", "nightly", "--due", text)
     assert (said.code, "is started already" in said.stderr) == (Exit.DONE, True)
 
 
@@ -251,7 +288,10 @@ def test_without_a_secret_deliveries_bear_no_signature(verbs: Verbs, monkeypatch
     assert [one.body for one in hook.deliveries] == [{"event": "x"}]
 
 
-def test_a_command_gets_the_event_on_stdin_and_no_key(verbs: Verbs, services: Services, tmp_path: Path) -> None:
+def test_a_command_gets_the_event_on_stdin_and_no_key(
+    verbs: Verbs, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOLENA_WEBHOOK_SECRET", "canary-secret")
     note(services, 1, NightState.SKIPPED, reason="overlap")
     program = (
         "import json, os, sys; json.dump({'said': json.load(sys.stdin), 'env': dict(os.environ)}, open('heard', 'w'))"
@@ -261,7 +301,7 @@ def test_a_command_gets_the_event_on_stdin_and_no_key(verbs: Verbs, services: Se
     heard = json.loads((tmp_path / "heard").read_text())
     assert heard["said"]["event"] == "skipped"
     assert heard["env"]["SCHEDULE_EVENT_ID"] == f"nightly_{due(1)}_skipped"
-    assert "canary-key" not in heard["env"].values()
+    assert not {"canary-key", "canary-secret"} & set(heard["env"].values())
     assert "PACELINE_REDIS_URL" not in heard["env"]
 
 

@@ -59,6 +59,22 @@ def test_an_hourly_schedule_is_due_every_real_hour() -> None:
     assert dues("30 * * * *", "2026-03-29T00:00", 2) == ["2026-03-29T01:30+01:00", "2026-03-29T03:30+02:00"]
 
 
+@pytest.mark.parametrize(
+    ("expression", "after"),
+    [("30 2 * * *", "2026-03-28T12:00"), ("0 * * * *", "2026-03-28T23:30"), ("0 * * * *", "2026-10-24T23:30")],
+)
+def test_what_comes_due_as_clocks_are_changed_is_known_as_due(expression: str, after: str) -> None:
+    """Else `--due` refuses it, and its results lie in the place of a night that was started in between."""
+    times = Cron(expression, BERLIN)
+    assert [written(due) for due in times.next(utc(after), 4) if not times.is_due(due)] == []
+
+
+def test_what_clocks_show_for_the_second_time_is_not_due() -> None:
+    again = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo(BERLIN))
+    assert not Cron("30 2 * * *", BERLIN).is_due(again)
+    assert Cron("30 2 * * *", BERLIN).is_due(again.replace(fold=0))
+
+
 def test_six_fields_begin_with_seconds_and_mean_the_wall_clock_alike() -> None:
     assert dues("15 30 2 * * *", "2026-03-28T12:00", 1) == ["2026-03-29T03:00:15+02:00"]
     assert dues("*/20 * * * * *", "2026-06-01", 2, "UTC") == ["2026-06-01T00:00:20+00:00", "2026-06-01T00:00:40+00:00"]
