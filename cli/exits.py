@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
+from paceline.ending import Ended, ended
 from paceline.errors import (
     Blocked,
     ConfigError,
@@ -51,6 +52,16 @@ _OF_ERRORS: tuple[tuple[type[PacelineError], Exit], ...] = (
 )
 
 
+_OF_ENDS = {
+    Ended.OPEN: Exit.RUNNING,
+    Ended.DONE: Exit.DONE,
+    Ended.NOTHING: Exit.NOTHING_TO_DO,
+    Ended.FAILURES: Exit.FAILURES,
+    Ended.UNUSABLE: Exit.NOTHING_USABLE,
+    Ended.HELD: Exit.HELD,
+}
+
+
 def exit_of(error: PacelineError) -> Exit:
     """Return the exit code of an error."""
     return next((code for kind, code in _OF_ERRORS if isinstance(error, kind)), Exit.USAGE)
@@ -63,12 +74,4 @@ def exit_of_batch(batch: BatchView, summary: Mapping[str, Any]) -> Exit:
 
 def exit_of_summary(summary: Mapping[str, Any], *, tolerated: bool) -> Exit:
     """Return the exit code that a summary amounts to; `tolerated`: what failed in it is within the tolerance."""
-    submissions, files = summary["submissions"], summary["files"]
-    if summary["state"] == "complete":
-        if not submissions["total"]:
-            known = any(summary.get("left_out", {}).get(reason) for reason in ("unchanged", "same_content"))
-            return Exit.NOTHING_USABLE if files["skipped"] and not known else Exit.NOTHING_TO_DO
-        flawed = (files["failed"] and not tolerated) or files["cancelled"] or summary["duplicate_runs"]
-        return Exit.FAILURES if flawed else Exit.DONE
-    waiting = submissions["total"] - submissions["exported"] - submissions["held"]
-    return Exit.HELD if submissions["held"] and not waiting else Exit.RUNNING
+    return _OF_ENDS[ended(summary, tolerated=tolerated, paused=None)]

@@ -12,11 +12,11 @@ from config.pinning import check_schedule
 from config.schedules import Schedule
 from config.schema import Settings
 from config.services import Services
+from paceline.ending import Ended
 from paceline.errors import ConfigError, UsageError
 from paceline.schedules.beats import live_beats
 from paceline.schedules.due import at_ms, written
 from paceline.schedules.ends import find_end
-from paceline.schedules.judging import Ended
 from paceline.schedules.night import Night, NightState
 from paceline.schedules.ticking import key_of
 from paceline.times import iso

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from config.masking import Mask
+from paceline.markup import visible
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; all else is a fact."""
@@ -48,11 +49,8 @@ def format_stray_lines(style: Literal["text", "json"], mask: Mask) -> None:
         logging.lastResort.setFormatter((JsonFormatter if style == "json" else TextFormatter)(mask))
 
 
-def printable(text: str) -> str:
-    """Escape what isn't printable: control characters, terminal sequences, line ends, direction marks, surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+printable = visible
+"""Escape what isn't printable: control characters, terminal sequences, line ends, direction marks, surrogates."""
 
 
 class _Formatter(logging.Formatter):

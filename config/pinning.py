@@ -116,6 +116,5 @@ def _places(schedule: Schedule, due: datetime, *, extra: bool = False) -> list[s
 
 
 def _remedy(one: datetime, other: datetime) -> str:
-    if one.date() == other.date():
-        return "add {date} and {time} to it"
-    return "add {date} to it" if one.time() == other.time() else "add {date} and {time} to it"
+    same_time = one.time() == other.time() and one.date() != other.date()
+    return "add {date} to it" if same_time else "add {date} and {time} to it"

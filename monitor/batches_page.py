@@ -10,6 +10,7 @@ from monitor import shown
 from monitor.board import Around, Board
 from monitor.facts import AccountFacts, Head, Heads
 from paceline.batch_view import BatchView
+from paceline.halving import REASON
 from paceline.limiter import PaceView
 from paceline.model import BatchState, EndpointClass, Outcome, Rate, State
 from paceline.summary import summarize
@@ -102,7 +103,7 @@ def row(batch: BatchView, around: Around, pace: PaceView | None, rate: Rate | No
         "pace": "" if batch.closed else shown.used(pace),
         "left": duration(left) if left and not why else "",
         "credits": "" if batch.credits is None else amount(batch.credits),
-        "failed": batch.outcomes[Outcome.FAILED] - batch.reasons.get("split", 0),
+        "failed": batch.outcomes[Outcome.FAILED] - batch.reasons.get(REASON, 0),
         "held": state[State.HELD],
         "why": why or "",
     }

@@ -100,7 +100,7 @@ class Page(FlowerHandler):
         except (RedisError, PacelineError) as error:
             log.warning("page.unread", extra={"error": type(error).__name__})
             self.set_status(503)
-            text = AWAY if isinstance(error, RedisError) else f"The ledger can't be read: {error}"
+            text = f"The ledger can't be read: {error}" if isinstance(error, PacelineError) else AWAY
             model, template = {"id": "", "text": text}, "away"
         except BROKEN as error:
             log.warning("page.damaged", extra={"error": type(error).__name__})
@@ -190,11 +190,11 @@ class Act(Page):
             raise HTTPError(403, "Flower is read-only")
         try:
             text, good = await self.in_thread(work), True
+        except PacelineError as error:  # first: a ledger of another version is both
+            text, good = f"Not done: {error}", False
         except (RedisError, OperationalError) as error:
             log.warning("act.no_redis", extra={"error": type(error).__name__})
             text, good = "Redis didn't answer; look whether it was done before you try again.", False
-        except PacelineError as error:
-            text, good = f"Not done: {error}", False
         self.leave_note(text, good=good)
         self.redirect(back, status=303)
 

@@ -9,7 +9,8 @@ from typing import Any
 from monitor.catalog import NIGHTS
 from paceline import redis_keys as keys
 from paceline.batch_view import BatchView
-from paceline.schedules.judging import End, Ended, Event, events
+from paceline.ending import Ended
+from paceline.schedules.judging import End, Event, events
 from paceline.schedules.night import Night, NightState, parse_night
 
 

@@ -15,9 +15,9 @@ from monitor.catalog import LOOKED_AT
 from monitor.nights import ScheduleFacts, ask_nights, ask_schedules, take_nights, take_schedules
 from paceline import redis_keys as keys
 from paceline.batch_view import BatchView, parse_batch, read_row
-from paceline.errors import ConfigError
+from paceline.formats import FIELD, check_found
 from paceline.limiter import PaceView, parse_pace
-from paceline.model import FORMAT_VERSION, BatchState, EndpointClass, State, batch_of
+from paceline.model import BatchState, EndpointClass, State, batch_of
 from paceline.tallies import Tallies, parse_tallies
 
 MOST_HELD = 1000
@@ -74,7 +74,7 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
     """Look at everything. Raises `RedisError`, and `ConfigError` for a ledger of another format version."""
     with client.pipeline(transaction=False) as pipe:
         pipe.time()
-        pipe.hget(keys.META, "format")
+        pipe.hget(keys.META, FIELD)
         pipe.zrange(keys.BATCHES, 0, -1)
         pipe.smembers(keys.ACCOUNTS)
         pipe.zrange(keys.HELD, 0, MOST_HELD - 1, withscores=True)
@@ -82,8 +82,7 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
         pipe.zrange(keys.BEATS, 0, -1, withscores=True)
         ask_schedules(pipe, settings.schedules)
         (seconds, micros), version, ids, found, held, signs, beats, *others = pipe.execute()
-    if version is not None and version.decode("utf-8", "replace") != str(FORMAT_VERSION):
-        raise ConfigError("the ledger is of another version's format")
+    check_found(version)
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     names = sorted({name.decode() for name in found} | set(settings.accounts))
     alive = [sign.decode() for sign, until in signs if until >= now_ms]

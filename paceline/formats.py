@@ -15,12 +15,12 @@ from paceline import redis_keys as keys
 from paceline.errors import ConfigError
 from paceline.model import FORMAT_VERSION
 
-_FIELD = "format"
+FIELD = "format"
 _CODE = "OTHERFORMAT"
 
 FENCE = f"""\
 do
-  local format = redis.call('HGET', '{keys.META}', '{_FIELD}')
+  local format = redis.call('HGET', '{keys.META}', '{FIELD}')
   if format and format ~= '{FORMAT_VERSION}' then return redis.error_reply('{_CODE} ' .. format) end
 end
 """
@@ -50,12 +50,17 @@ def _remedy(found: str) -> str:
 
 def note_format(redis: Redis) -> None:
     """Write our version into a ledger that has none yet."""
-    redis.hsetnx(keys.META, _FIELD, str(FORMAT_VERSION))
+    redis.hsetnx(keys.META, FIELD, str(FORMAT_VERSION))
 
 
 def check_format(redis: Redis) -> None:
     """Raise `OtherFormat` if the ledger is of a version that this one doesn't know, newer or older."""
-    found: Any = redis.hget(keys.META, _FIELD)
+    found: Any = redis.hget(keys.META, FIELD)
+    check_found(found)
+
+
+def check_found(found: bytes | str | None) -> None:
+    """Do so for what somebody has read of it already, together with other things."""
     text = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
     if text is not None and text != str(FORMAT_VERSION):
         raise OtherFormat(text)

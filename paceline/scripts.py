@@ -47,7 +47,7 @@ _NAMES = (
     "night_again",
     "night_claim",
     "night_end",
-    "night_settle",
+    "night_note",
     "night_take",
     "night_tell",
     "open_batch",

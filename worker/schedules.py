@@ -19,6 +19,7 @@ from config.celeryconfig import SCHEDULE_TASK
 from config.pinning import plan_of
 from config.schedules import Schedule
 from config.services import Services, worker_name
+from config.settings import SECRET_SETTINGS
 from paceline.durable import private_dir
 from paceline.errors import SinkError
 from paceline.schedules.ends import find_end
@@ -117,7 +118,7 @@ def _is_told(services: Services, schedule: Schedule, night: Night, event: Event,
 def _tell(services: Services, schedule: Schedule, night: Night, event: Event, end: End) -> None:
     facts = {"schedule": night.schedule, "due": night.shown, "told_of": event.value}
     secrets = [account.key_env for account in services.settings.accounts.values()]
-    secrets += ["PACELINE_REDIS_URL", "FLOWER_BASIC_AUTH", "KOLENA_WEBHOOK_SECRET"]
+    secrets += [*SECRET_SETTINGS.values(), "FLOWER_BASIC_AUTH", "KOLENA_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_HEADERS"]
     try:
         value = message(event, night, end)
         tell(schedule.tell, message_id(event, night), value, folder=str(schedule.folder), secrets=secrets)

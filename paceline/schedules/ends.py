@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from redis import Redis
 
+from paceline.ending import Ended, ended
 from paceline.model import State
 from paceline.removing import find_forgotten
-from paceline.schedules.judging import End, Ended, ended
+from paceline.schedules.judging import End
 from paceline.schedules.night import Night, NightState
 from paceline.summary import summarize
 from paceline.times import ms_of

@@ -1,6 +1,6 @@
 """Judge a night: how it ended, and what somebody should be told of.
 
-Pure. The words for how a batch ended are those of the command's exit codes.
+Pure. How its batch ended is judged in `paceline.ending`, as for the command's exit codes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from paceline.decisions import BY_PERSON
+from paceline.ending import Ended
 from paceline.schedules.night import Night, NightState, Skip
 
 
@@ -25,22 +25,6 @@ class Event(StrEnum):
     SUCCEEDED = "succeeded"  # done, or nothing to do; only with `tell_success`
 
 
-class Ended(StrEnum):
-    """How a night's batch stands."""
-
-    OPEN = "open"  # under way, or paused by a person
-    DONE = "done"  # everything succeeded, but for what is tolerated
-    NOTHING = "nothing_to_do"  # nothing new
-    FAILURES = "failures"  # more failures than tolerated
-    UNUSABLE = "nothing_usable"  # no file passed the checks
-    HELD = "held"  # a person must act
-    GONE = "gone"  # the ledger doesn't have it
-
-
-CLOSED = frozenset({Ended.DONE, Ended.NOTHING, Ended.FAILURES, Ended.UNUSABLE, Ended.GONE})
-"""Nothing more happens by itself."""
-
-
 @dataclass(frozen=True, slots=True)
 class End:
     """How a night's batch stands, with its summary. `finished_ms` is None while it is open; `closed`: complete."""
@@ -50,23 +34,6 @@ class End:
     finished_ms: int | None = None
     closed: bool = False
     why: str = ""
-
-
-def ended(summary: Mapping[str, Any], *, tolerated: bool, paused: str | None) -> Ended:
-    """Tell how a batch stands by its summary. `paused`: why it, or its account, is; None where it isn't."""
-    submissions, files = summary["submissions"], summary["files"]
-    if summary["state"] == "complete":
-        if not submissions["total"]:
-            known = any(summary.get("left_out", {}).get(reason) for reason in ("unchanged", "same_content"))
-            return Ended.UNUSABLE if files["skipped"] and not known else Ended.NOTHING
-        flawed = (files["failed"] and not tolerated) or files["cancelled"] or summary["duplicate_runs"]
-        return Ended.FAILURES if flawed else Ended.DONE
-    if paused == "too_many_failures":
-        return Ended.FAILURES
-    waiting = submissions["total"] - submissions["exported"] - submissions["held"]
-    if submissions["held"] and not waiting:
-        return Ended.HELD
-    return Ended.OPEN if paused in (None, "cancelled", BY_PERSON) else Ended.HELD
 
 
 def events(night: Night, end: End, now_ms: int, *, tell_success: bool) -> list[Event]:

@@ -135,12 +135,15 @@ class Nights:
         return int(self._scripts.run("night_tell", [keys.night(night.schedule, night.due_ms)], args))
 
     def note_told(self, night: Night, event: str, now_ms: int) -> None:
-        """Note that somebody was told of an event."""
-        self._redis.hset(keys.night(night.schedule, night.due_ms), f"told:{event}", str(now_ms))
+        """Note that somebody was told of an event, unless the night isn't kept any more."""
+        self._note(night, "", f"told:{event}", str(now_ms))
 
     def settle(self, night: Night, ended: str) -> None:
-        """Note how it ended, unless it was started again meanwhile; nothing more is to be told of it."""
-        self._scripts.run("night_settle", [keys.night(night.schedule, night.due_ms)], [ended, night.state.value])
+        """Note how it ended; nothing more is to be told of it. One that was started again since stays open."""
+        self._note(night, night.state.value, "settled", ended)
+
+    def _note(self, night: Night, seen: str, field: str, value: str) -> None:
+        self._scripts.run("night_note", [keys.night(night.schedule, night.due_ms)], [seen, field, value])
 
     def find(self, schedule: str, due_ms: int) -> Night | None:
         """Return a night, or None."""

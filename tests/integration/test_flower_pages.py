@@ -439,3 +439,19 @@ def test_a_flower_that_only_reads_does_nothing(scene: Scene, tmp_path: Path) -> 
         token = flower.token(scene.path("running"))
         assert flower.ask(scene.path("running", "/pause"), form={"_xsrf": token}).code == 403
     assert scene.views.batch(scene.ledger.ids["running"]).paused is None
+
+
+def test_a_ledger_that_another_version_has_taken_over_is_not_taken_for_a_redis_that_is_away(scene: Scene) -> None:
+    page = scene.path("running")
+    token = scene.flower.token(page)
+    before = scene.client.hget(keys.META, "format")
+    try:
+        scene.client.hset(keys.META, "format", "99")
+        read = scene.flower.ask("/batches")
+        form = {"_xsrf": token}
+        scene.flower.ask(f"{page}/pause", form=form, headers={"Origin": scene.flower.url})
+    finally:
+        scene.client.hset(keys.META, "format", before) if before else scene.client.hdel(keys.META, "format")
+    assert read.code == 503
+    assert "is of format 99" in read.words
+    assert "is of format 99" in scene.flower.ask(page).words

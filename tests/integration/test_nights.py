@@ -303,6 +303,29 @@ def test_a_person_starts_again_what_was_left_out_and_nothing_else(machine: Machi
     assert (found.asked, found.state) == ({"new": 1}, NightState.STARTING)
 
 
+def test_a_night_that_a_person_has_just_started_again_is_not_settled_on_an_older_look(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(4 * 3600)
+    machine.tick()
+    seen = machine.nights.last("n")[0]
+    assert machine.nights.again("n", seen.due_ms, "me", LEASE_S, {"new": 1})
+    machine.nights.settle(seen, "skipped")
+    found = machine.nights.find("n", seen.due_ms)
+    assert found is not None
+    assert found.settled == ""
+
+
+def test_settling_a_night_that_is_no_longer_kept_leaves_nothing(machine: Machine, real_redis: Any) -> None:
+    machine.tick()
+    machine.pass_(1800)
+    machine.tick()
+    (seen,) = machine.nights.last("n")
+    real_redis.delete(keys.night("n", seen.due_ms))
+    machine.nights.settle(seen, "started")
+    machine.nights.note_told(seen, "failed", 7)
+    assert not real_redis.exists(keys.night("n", seen.due_ms))
+
+
 def test_what_is_asked_of_a_night_that_was_begun_stays(machine: Machine) -> None:
     machine.tick()
     machine.pass_(1800)

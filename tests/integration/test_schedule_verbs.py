@@ -292,6 +292,7 @@ def test_a_command_gets_the_event_on_stdin_and_no_key(
     verbs: Verbs, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOLENA_WEBHOOK_SECRET", "canary-secret")
+    monkeypatch.setenv("PACELINE_FLOWER_LOGIN", "ana:canary-login")
     note(services, 1, NightState.SKIPPED, reason="overlap")
     program = (
         "import json, os, sys; json.dump({'said': json.load(sys.stdin), 'env': dict(os.environ)}, open('heard', 'w'))"
@@ -302,7 +303,7 @@ def test_a_command_gets_the_event_on_stdin_and_no_key(
     assert heard["said"]["event"] == "skipped"
     assert heard["env"]["SCHEDULE_EVENT_ID"] == f"nightly_{due(1)}_skipped"
     assert not {"canary-key", "canary-secret"} & set(heard["env"].values())
-    assert "PACELINE_REDIS_URL" not in heard["env"]
+    assert not {"PACELINE_REDIS_URL", "PACELINE_FLOWER_LOGIN"} & heard["env"].keys()
 
 
 @pytest.mark.parametrize(

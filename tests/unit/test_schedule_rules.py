@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.exits import Exit, exit_of_summary
+from paceline.ending import Ended, ended
 from paceline.schedules.deciding import Rules, decide, to_take
 from paceline.schedules.due import ms_of
-from paceline.schedules.judging import End, Ended, Event, describe, ended, events, is_through
+from paceline.schedules.judging import End, Event, describe, events, is_through
 from paceline.schedules.night import Night, NightState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
