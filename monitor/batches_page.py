@@ -30,7 +30,7 @@ def _is(head: Head, state: str) -> bool:
 
 
 def make(board: Board, *, state: str, text: str, page: int) -> dict[str, Any]:
-    """Read and write the page; three round trips."""
+    """Read and write the page; three round trips, and three more where there are schedules."""
     heads = board.heads()
     fits = pick(heads.batches, state=state, text=text)
     pages = max((len(fits) + PAGE - 1) // PAGE, 1)
@@ -53,6 +53,7 @@ def make(board: Board, *, state: str, text: str, page: int) -> dict[str, Any]:
         "left_out": heads.total - len(heads.batches),
         "accounts": [account(one, heads.now_ms) for one in around.accounts.values()],
         "workers": workers(around.signs),
+        "schedules": board.schedules(heads),
         "now": shown.stamp(heads.now_ms),
     }
 
