@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.fleet import BEAT
+from cli.nights import check_night
 from config.embedded import EmbeddedServer
 from config.leftovers import leftovers
 from config.logs import printable
-from config.pinning import check_schedule
 from config.queues import queue_names
 from config.schema import Settings
 from config.services import open_services, worker_name
@@ -56,7 +56,7 @@ def start_background(settings: Settings, workers: int | None = None) -> Backgrou
     """
     check_keys(settings)
     for schedule in settings.schedules.values():
-        check_schedule(settings, schedule, datetime.now(UTC))
+        check_night(settings, schedule, datetime.now(UTC))
     before = supervisor_of(settings.home)
     process = None if before is not None else _spawn(settings, workers)
     _await_workers(settings, process)

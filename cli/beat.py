@@ -18,9 +18,9 @@ def command(owner_fd: int | None) -> None:
 
     Workers take the ticks: `paceline up` starts both. Exit code 6 if a schedule can't work.
     """
+    from cli.nights import check_night
     from config.connections import check_redis, connect, mask_of
     from config.logs import setup_logging
-    from config.pinning import check_schedule
 
     settings = load_settings()
     if not settings.schedules:
@@ -28,7 +28,7 @@ def command(owner_fd: int | None) -> None:
             "There is no schedule to tick for: write [schedules.NAME] into paceline.toml, then start anew", err=True
         )
     for schedule in settings.schedules.values():
-        check_schedule(settings, schedule, datetime.now(UTC))
+        check_night(settings, schedule, datetime.now(UTC))
     check_redis(connect(settings), settings.allow_unsafe_redis)
     if owner_fd is not None:
         stop_with(owner_fd)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from config.pinning import check_schedule
+from config.pinning import check_schedule, pin
 from config.schedules import Schedule
 from config.schema import Settings
 from config.services import Services
@@ -103,10 +104,28 @@ def parse_due(schedule: Schedule, text: str, now: datetime, is_noted: Callable[[
     return moment.astimezone(times.zone)
 
 
+def check_night(settings: Settings, schedule: Schedule, now: datetime) -> None:
+    """Look at what can be known before a night comes. Raises `ConfigError` that names the setting and the remedy."""
+    from cli.carrying import asked_of
+    from cli.target import check_options
+
+    check_schedule(settings, schedule, now)
+    try:
+        (due,) = schedule.times.next(now, 1)
+        check_options(asked_of(pin(schedule, due)), settings.account(schedule.agent.partition(":")[0]))
+    except UsageError as error:
+        raise ConfigError(f"schedules.{schedule.name}.{_as_settings(str(error))}") from error
+
+
+def _as_settings(text: str) -> str:
+    """Name settings where a message names options: `--group-by 'x'` is `group_by 'x'`."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), text)
+
+
 def problem_of(settings: Settings, schedule: Schedule, now: datetime) -> str | None:
     """Return what keeps a schedule from working, None where nothing is known to."""
     try:
-        check_schedule(settings, schedule, now)
+        check_night(settings, schedule, now)
     except ConfigError as error:
         return str(error)
     return None

@@ -21,7 +21,7 @@ from config.settings import load_settings
 from paceline.durable import replace_atomically
 from paceline.errors import LedgerLost, UnknownBatch, UsageError
 from paceline.model import EndpointClass
-from paceline.report.from_folder import is_output, read_output
+from paceline.report.from_folder import batch_of, is_output, read_output
 from paceline.report.from_ledger import gather
 from paceline.report.numbers import Report
 from paceline.report.page import page
@@ -42,9 +42,9 @@ NAME = "report.html"
 def command(batch: str, to: str | None, show: bool, as_json: bool) -> None:
     """Write one HTML page about BATCH: totals, pace, durations, failures, how it was run.
 
-    BATCH is an id, the beginning of one, or a name; or the output folder of a batch that the ledger no longer has. Of a
-    batch under way, the page says how it stands. The page needs nothing but itself, and can be sent to anybody who may
-    see the names of the files in it.
+    BATCH is an id, the beginning of one, a name, or an output folder, which is enough where the ledger no longer has
+    the batch. Of a batch under way, the page says how it stands. The page needs nothing but itself, and can be sent to
+    anybody who may see the names of the files in it.
     """
     if to == "-" and (as_json or show):
         raise UsageError("--to - writes the page to stdout; leave out --json and --open")
@@ -79,6 +79,10 @@ def _report(text: str) -> tuple[Report, Path]:
             except UnknownBatch:
                 if not is_output(text):
                     raise
+                known = services.views.find_batch(batch_of(text) or "")
+                if known is not None:
+                    with noticing_loss(known):
+                        return _of_batch(services, known), Path(text)
             else:
                 with noticing_loss(batch):
                     return _of_batch(services, batch), _folder(batch)

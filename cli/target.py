@@ -90,10 +90,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
         raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
     sizes = account.size_limits
-    if asked.files_per_run is not None and asked.files_per_run > sizes.files:
-        raise UsageError(
-            f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {sizes.files} files a run"
-        )
+    refuse_too_many_files(asked, account)
     for place in outputs:
         if source.location.rstrip("/") in (place, local_path(place)):
             raise UsageError(f"--to {place!r} is the source itself: results would become part of the file set")
@@ -115,6 +112,30 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     return Target(
         settings, account, source, spec, sizes, manifest_of(settings, spec), never_listed(settings, spec), grouping
     )
+
+
+def check_options(asked: Asked, account: Account) -> None:
+    """Check what needs neither the source nor the provider. Raises `UsageError`."""
+    from producers.filters import Rules
+    from producers.grouping import parse_grouping
+
+    Rules(asked.include, asked.exclude, asked.case_sensitive, asked.hidden).filter()
+    if asked.group_by is not None:  # otherwise a list may say it
+        grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=True)
+        refuse_halving_groups(asked, grouping)
+    refuse_too_many_files(asked, account)
+    inputs_of(asked)
+    set_options(asked)
+    choices_of(asked, account)
+
+
+def refuse_too_many_files(asked: Asked, account: Account) -> None:
+    """Refuse runs of more files than the account takes. Raises `UsageError`."""
+    most = account.size_limits.files
+    if asked.files_per_run is not None and asked.files_per_run > most:
+        raise UsageError(
+            f"--files-per-run {asked.files_per_run}: account {account.name} takes at most {most} files a run"
+        )
 
 
 def refuse_halving_groups(asked: Asked, grouping: Grouping | None) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import click
 
 from cli.exits import Exit
 from cli.owner import stop_with
+
+
+def celery_name(name: str) -> str:
+    """Name this process among the workers of all machines, as Celery and Flower know it.
+
+    Two of one name would be one in Flower; in containers, every worker may have the same process id.
+    """
+    return f"{name}-{os.getpid()}@{socket.gethostname()}"
 
 
 @click.command("worker")
@@ -43,7 +52,7 @@ def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> 
     from worker.app import app
 
     worker = app.Worker(
-        hostname=f"{name or role}-{os.getpid()}@%h",
+        hostname=celery_name(name or role),
         queues=list(queues),
         concurrency=threads or most.get(role, settings.control_threads),
         pool="threads",

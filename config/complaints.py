@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from config.names import NAMED, Origin, Way
+from config.names import NAMED, Origin, Way, plain
 from config.schema import Settings
 from paceline.errors import ConfigError
 from paceline.providers.kinds import provider_names
@@ -44,7 +44,8 @@ def _missing(way: Way, origins: Mapping[Way, Origin]) -> ConfigError:
     if way[0] == "schedules":
         example = {"cron": "0 2 * * *", "source": "inbox", "agent": "kolena:42", "to": "out/{date}"}[way[2]]
         return ConfigError(
-            f"{origin}: schedule {account} has no {way[2]}; set {origin.beside(way)}, e.g. to {example!r}"
+            f"schedule {account} ({plain(origin.place or 'environment')}) has no {way[2]};"
+            f" set {origin.beside(way)}, e.g. to {example!r}"
         )
     if way[2] == "url":
         return ConfigError(f"{origin}: account {account} has no address; set {origin.beside(way)} to the API's")

@@ -46,9 +46,10 @@ key_env = "ARCHIVE_KOLENA_KEY"   # the name of the variable, never the key
 or set the variable beside it in the tables, which wins over the file. An empty variable counts as unset. A name that
 doesn't exist is an error with a hint, in the file and in the environment, and nothing starts. All times are seconds.
 
-Secrets are never settings: they are read from the environment where they are used, and stand in no `paceline.toml`.
-Beside the accounts' keys there are `PACELINE_WEBHOOK_SECRET`, with which deliveries to a webhook are signed (`whsec_`
-and Base64, or any text of 16 bytes or more), and for PostgreSQL what libpq reads: `PGPASSWORD`, or `~/.pgpass`.
+Keys are never settings: they are read from the environment where they are used, and stand in no `paceline.toml`.
+(Flower's login, a password in `redis_url` and the address in `tell` may: then keep the file to yourself.) Beside the
+accounts' keys there are `PACELINE_WEBHOOK_SECRET`, with which deliveries to a webhook are signed (`whsec_` and Base64,
+or any text of 16 bytes or more), and for PostgreSQL what libpq reads: `PGPASSWORD`, or `~/.pgpass`.
 
 Docker, Kubernetes and systemd hand secrets out as files. Every secret can be had from one, by a variable with `_FILE`
 behind its name; blank space around it doesn't count, and both variables at once are refused:
@@ -58,8 +59,8 @@ export KOLENA_API_KEY_FILE=/run/secrets/kolena_api_key       # gives the account
 ```
 
 So it is for each account's key, `PACELINE_REDIS_URL` (which may hold a password), `PACELINE_WEBHOOK_SECRET`,
-`KOLENA_WEBHOOK_SECRET` and `FLOWER_BASIC_AUTH`. A key's file is read at every request, so one that is replaced needs no
-restart; Redis' address and Flower's login are read at the start.
+`KOLENA_WEBHOOK_SECRET`, `PACELINE_FLOWER_LOGIN` and `FLOWER_BASIC_AUTH`. A key's file is read at every request, so one
+that is replaced needs no restart; Redis' address and Flower's login are read at the start.
 
 *Made from the code by `make docs`; a test fails when this page is old.*
 """

@@ -49,6 +49,13 @@ def _checked(check: Callable[[str], object]) -> Callable[[str], str]:
     return look
 
 
+def _address_or_words(value: object) -> object:
+    """Refuse a command that isn't a list: whether a text is one word or several can't be told."""
+    if isinstance(value, str) and not value.startswith(("[", "http://", "https://")):
+        raise ValueError('write an address, https://HOST/…, or a command as a list of words: ["/usr/local/bin/notify"]')
+    return _several(value)
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Place = Annotated[str, AfterValidator(_checked(check_fields))]
 
@@ -104,7 +111,7 @@ class Schedule(Table):
     deadline: Annotated[str, AfterValidator(_checked(lambda text: text and check_deadline(text)))] = Field(
         "", description="by when a night must be done: `06:00`, the next time the clock of `zone` shows that, or `4h`"
     )
-    tell: Texts = Field(
+    tell: Annotated[tuple[str, ...], BeforeValidator(_address_or_words)] = Field(
         (),
         description="whom to tell what went wrong: a web address, or a command as a list of words",
         json_schema_extra={"hidden": True},

@@ -1,7 +1,8 @@
 """Gather a report from an output folder alone, where the ledger has forgotten the batch or is on another machine.
 
-`summary.json` and `results.jsonl` have nearly everything. What isn't there: the batch's options, requests that were
-refused on the way and when, and which run is a duplicate of which.
+`summary.json` and `results.jsonl` have nearly everything, `batch.json` and `manifest.jsonl` of the first `--to` the
+batch's options and the names of files left out. What isn't there: requests that were refused on the way and when, and
+which run is a duplicate of which.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from paceline import jsonl
+from paceline.batch_file import BATCH_FILE, find_batch_file
 from paceline.errors import UsageError
 from paceline.model import Outcome
 from paceline.report.collecting import FILES_SHOWN, Collector, Item
+from paceline.report.left_out import with_names
 from paceline.report.numbers import Report, Skipped, Way
 from paceline.report.timeline import ByItem, empty_timeline
 from paceline.times import ms_of
 
-SUMMARY, RESULTS = "summary.json", "results.jsonl"
+SUMMARY, RESULTS, MANIFEST = "summary.json", "results.jsonl", "manifest.jsonl"
 
 
 def is_output(text: str) -> bool:
@@ -55,11 +58,14 @@ def read_output(folder: str, *, now_ms: int, version: str) -> Report:
             by_item.fill_in()
         return Report(
             summary=summary,
-            way=Way("", common.account, common.provider, common.agent, (str(Path(folder).absolute()),)),
+            way=_way(Path(folder).absolute(), common),
             timeline=line,
             durations=collector.durations(),
             failures=collector.failures(),
-            skipped=[Skipped(reason, number) for reason, number in summary["left_out"].items() if number],
+            skipped=with_names(
+                [Skipped(reason, number) for reason, number in summary["left_out"].items() if number],
+                str(Path(folder, MANIFEST)),
+            ),
             slowest=collector.slowest(),
             duplicates=(),
             held=(),
@@ -71,6 +77,33 @@ def read_output(folder: str, *, now_ms: int, version: str) -> Report:
         raise UsageError(
             f"{folder!r} holds no batch's output that can be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _way(folder: Path, common: _Common) -> Way:
+    """Return how the batch was run: as its `batch.json` says, which only its first folder has, else as records do."""
+    found = find_batch_file(str(folder / BATCH_FILE))
+    if found is None:
+        return Way("", common.account, common.provider, common.agent, (str(folder),))
+    spec = found.spec
+    return Way(
+        spec.source,
+        spec.account,
+        spec.provider,
+        spec.agent,
+        spec.to,
+        spec.files_per_run,
+        spec.priority,
+        spec.options,
+        spec.choices,
+    )
+
+
+def batch_of(folder: str) -> str | None:
+    """Return the id of the batch whose output this is; None if its summary can't be read."""
+    try:
+        return str(_summary(Path(folder, SUMMARY))["batch"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _summary(path: Path) -> dict[str, Any]:

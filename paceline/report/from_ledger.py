@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from redis import Redis
 
 from paceline import redis_keys as keys
-from paceline.manifest import read_manifest
 from paceline.model import EndpointClass, Rate
 from paceline.report.collecting import Collector, Item, with_files
+from paceline.report.left_out import with_names
 from paceline.report.numbers import Report, Skipped, Twice, Way
 from paceline.report.timeline import ByItem, Timeline, empty_timeline, read_journal
 from paceline.scripts import Scripts
@@ -24,10 +23,6 @@ HELD_SHOWN, DUPLICATES_SHOWN = 20, 20
 
 _FIELDS = ("outcome", "reason", "files", "submitted_ms", "finished_ms", "run_id", "run_url", "error")
 _AT_ONCE = 1000
-
-_SKIPPED_EXAMPLES = 3
-_MANIFEST_ROWS = 200_000
-"""How far the manifest is read for names of skipped files: half a second's worth."""
 
 
 def gather(
@@ -141,18 +136,4 @@ def _skipped(batch: BatchView) -> list[Skipped]:
     rows = [Skipped(reason, number) for reason, number in batch.left_out.items() if number]
     if not rows and batch.files_skipped:  # not all listed yet, or planned by a version that didn't count them
         rows = [Skipped("", batch.files_skipped)]
-    if not rows:
-        return []
-    found: dict[str, list[str]] = {}
-    wanted = {row.reason for row in rows}
-    try:
-        for row in islice(read_manifest(batch.manifest), _MANIFEST_ROWS):
-            if row.submission is None and row.reason is not None:
-                names = found.setdefault(row.reason.value, [])
-                if len(names) < _SKIPPED_EXAMPLES:
-                    names.append(row.path)
-                if all(len(found.get(reason, ())) >= _SKIPPED_EXAMPLES for reason in wanted):
-                    break
-    except (OSError, ValueError):  # on another machine, gone, or being written: the numbers stand without it
-        pass
-    return sorted((replace(row, examples=tuple(found.get(row.reason, ()))) for row in rows), key=lambda row: -row.files)
+    return with_names(rows, batch.manifest)

@@ -97,12 +97,13 @@ def _header(report: Report, name: str, zone: tzinfo | None) -> Markup:
     summary, way = report.summary, report.way
     begun = summary["started_at"] and moment(ms_of(summary["started_at"]), zone)
     ended = summary["finished_at"] and moment(ms_of(summary["finished_at"]), zone)
-    when = [text("Not started yet. ")] if not begun else [text("Started "), begun, text(". ")]
+    when = [text("Started "), begun, text(". ")] if begun else [] if ended else [text("Not started yet.")]
     if ended:
         when += [text("Complete "), ended, text(f", after {duration(summary['seconds'])}.")]
     elif begun:
         when += [text(f"{duration(summary['seconds'])} so far, at the time of this report.")]
-    what = [text("Agent "), code(f"{way.account}:{way.agent}"), text(" over "), code(way.source)]
+    what = [text("Agent "), code(f"{way.account}:{way.agent}")]
+    what += [text(" over "), code(way.source)] if way.source else []
     return element(
         "header",
         element("h1", text(name)),
@@ -267,14 +268,18 @@ def _way(report: Report) -> Markup:
     way, summary = report.way, report.summary
     requests = {name: number for name, number in summary["requests"].items() if number and name != "rejected_429"}
     sent = ", ".join(f"{number:,} {name}" for name, number in requests.items()) or "none"
-    options = [(name.replace("_", " "), code(_short(value))) for name, value in sorted(way.options.items()) if value]
+    options = [
+        (name.replace("_", " ").capitalize(), code(_short(value)))
+        for name, value in sorted(way.options.items())
+        if value
+    ]
     choices = [
         (words.CHOICES.get(name, name), code(_short(value))) for name, value in sorted(way.choices.items()) if value
     ]
     to = element("ul", *(element("li", code(place)) for place in way.to)) if len(way.to) > 1 else None
     rows = [
         ("Batch", code(summary["batch"])),
-        ("Files from", code(way.source)),
+        ("Files from", code(way.source) if way.source else text("")),
         ("Agent", code(f"{way.account}:{way.agent}")),
         ("Provider", text(way.provider)),
         ("Results to", to or joined(code(place) for place in way.to)),

@@ -82,7 +82,7 @@ def _result(files: Mapping[str, Any]) -> str:
         return "There was nothing to do: the file set is empty."
     sent = total - files["skipped"]
     if not sent:
-        return f"Nothing was sent: {_all(total)} left out."
+        return f"Nothing was sent: {_all(total)} {'was' if total == 1 else 'were'} left out."
     rest = [f"{files[name]:,} {name}" for name in ("failed", "cancelled") if files[name]]
     if files["succeeded"] == sent:
         text = f"{_all(sent)[0].upper()}{_all(sent)[1:]} succeeded"

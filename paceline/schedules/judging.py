@@ -12,6 +12,7 @@ from typing import Any
 
 from paceline.ending import Ended
 from paceline.schedules.night import Night, NightState, Skip
+from paceline.times import iso
 
 
 class Event(StrEnum):
@@ -80,7 +81,10 @@ def describe(event: Event, night: Night, end: End) -> str:
     counts = f"{files.get('succeeded', 0):,} of {files.get('total', 0):,} files succeeded" if files else ""
     match event:
         case Event.DEADLINE:
-            return f"{about} missed its deadline: {counts or 'it is not started yet'}"
+            late = f"it was complete at {iso(end.finished_ms)}, " if end.closed and end.finished_ms is not None else ""
+            return f"{about} missed its deadline: {late}{counts or 'it is not started yet'}"
+        case Event.FAILED if end.ended is Ended.UNUSABLE:
+            return f"{about} failed: no file passed the checks, {files.get('skipped', 0):,} left out"
         case Event.FAILED:
             return f"{about} failed: {counts}, {files.get('failed', 0):,} failed"
         case Event.HELD:
@@ -90,4 +94,4 @@ def describe(event: Event, night: Night, end: End) -> str:
         case Event.SKIPPED:
             return f"{about} was left out: the night before wasn't complete"
         case Event.SUCCEEDED:
-            return f"{about} is done: {counts}" if counts else f"{about} had nothing to do"
+            return f"{about} is done: {counts}" if end.ended is Ended.DONE else f"{about} had nothing to do"

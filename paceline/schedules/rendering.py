@@ -12,11 +12,14 @@ from paceline.errors import UsageError
 NAMES = ("date", "time", "year", "month", "day", "name")
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
+_OPEN = re.compile(rf"(?<!\{{)\{{({'|'.join(NAMES)})(?![\w}}])")
 
 
 def check_fields(text: str) -> None:
-    """Raise `UsageError` for a placeholder that doesn't exist."""
+    """Raise `UsageError` for a placeholder that doesn't exist, or begins like one and isn't: `{date` or `{date:%d}`."""
     _replace(text, dict.fromkeys(NAMES, ""))
+    if found := _OPEN.search(text):
+        raise UsageError(f"{found[0]} is no placeholder; write {{{found[1]}}}, with nothing else between the braces")
 
 
 def render(text: str, name: str, due: datetime, *, extra: bool = False) -> str:

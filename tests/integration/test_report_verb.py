@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,14 +68,28 @@ def test_the_numbers_behind_it_are_json(scene: Scene, verbs: Verbs) -> None:
     assert not (scene.out / "report.html").exists()
 
 
+def test_an_output_folder_names_a_batch_that_the_ledger_has(scene: Scene, verbs: Verbs) -> None:
+    numbers = verbs("report", str(scene.out), "--json").json()
+    assert numbers["from_folder"] is None
+    assert verbs("report", str(scene.out)).stdout == f"{scene.out / 'report.html'}\n"
+    assert "Read from the output alone" not in (scene.out / "report.html").read_text("utf-8")
+
+
 def test_an_output_folder_is_enough(scene: Scene, verbs: Verbs) -> None:
     whole = verbs("report", scene.id, "--json").json()
     scene.lose()
     said = verbs("report", str(scene.out), "--json")
     numbers = said.json()
     assert numbers["from_folder"] == str(scene.out)
-    for name in ("summary", "durations", "failures", "slowest"):
+    for name in ("summary", "durations", "failures", "slowest", "skipped"):
         assert numbers[name] == whole[name], name
+    assert (numbers["way"]["source"], numbers["way"]["priority"]) == (scene.spec.source, 3)
+    (scene.out / "batch.json").unlink()  # a second --to has none
+    (scene.out / "manifest.jsonl").unlink()
+    numbers = verbs("report", str(scene.out), "--json").json()
+    assert (numbers["way"]["source"], numbers["way"]["agent"]) == ("", "7")
+    piped = verbs("report", str(scene.out), "--to", "-").stdout
+    assert not re.search("<code></code>|Files from", piped)
     assert sum(numbers["timeline"]["succeeded"]) == 5
     assert verbs("report", str(scene.out)).stdout == f"{scene.out / 'report.html'}\n"
     assert "Read from the output alone" in (scene.out / "report.html").read_text("utf-8")

@@ -11,6 +11,7 @@ from paceline import redis_keys as keys
 from paceline.model import Outcome, Rate, SkipReason, State, submission_id
 from paceline.report import words
 from paceline.report.collecting import Collector, Item, measure
+from paceline.report.page import page
 from paceline.report.timeline import MOST, ByItem, empty_timeline, interval_for, read_journal
 from paceline.scripts import Scripts
 from tests.support.told import SKIPPED, Told
@@ -125,6 +126,8 @@ def test_a_batch_without_anything_is_told_too(tmp_path: Path) -> None:
     report = told.report()
     assert (report.timeline, report.durations, list(report.failures)) == (None, None, [])
     assert "nothing to do" in words.sentence(report)
+    assert "Complete" in page(report)
+    assert "Not started yet" not in page(report)
 
 
 def test_every_reason_has_words() -> None:

@@ -206,6 +206,22 @@ def test_a_good_end_is_told_only_if_that_is_wanted() -> None:
     assert told(night(NightState.SKIPPED, reason="nothing_to_do"), RUNNING, success=True) == [Event.SUCCEEDED]
 
 
+def test_what_is_told_says_in_words_what_became_of_the_night() -> None:
+    one = night(NightState.STARTED, **DUE)
+
+    def words(event: Event, how: Ended, **files: int) -> str:
+        found = {"files": {"total": 3, "succeeded": 0, "failed": 0, "skipped": 0} | files}
+        return describe(event, one, End(how, found, 1_795_366_767_631, closed=True)).split(" ", 2)[2]
+
+    assert words(Event.DEADLINE, Ended.DONE, succeeded=3).endswith(
+        "missed its deadline: it was complete at 2026-11-22T16:59:27.631Z, 3 of 3 files succeeded"
+    )
+    assert words(Event.SUCCEEDED, Ended.DONE, succeeded=3).endswith("is done: 3 of 3 files succeeded")
+    assert words(Event.SUCCEEDED, Ended.NOTHING, skipped=3).endswith("had nothing to do")
+    assert words(Event.FAILED, Ended.UNUSABLE, skipped=3).endswith("failed: no file passed the checks, 3 left out")
+    assert words(Event.FAILED, Ended.FAILURES, failed=1, succeeded=2).endswith("2 of 3 files succeeded, 1 failed")
+
+
 def test_a_night_is_through_when_its_batch_is() -> None:
     assert not is_through(night(NightState.STARTED), RUNNING)
     assert not is_through(night(NightState.STARTED), End(Ended.FAILURES))  # paused by failures: it may go on

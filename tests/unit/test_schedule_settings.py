@@ -10,6 +10,7 @@ import pytest
 
 from cli.asked import Asked
 from cli.carrying import asked_of, target_of
+from cli.nights import problem_of
 from config.celeryconfig import celery_settings
 from config.pinning import check_schedule, pin
 from config.schedules import Schedule
@@ -65,11 +66,25 @@ def test_a_schedule_is_read_from_the_file_and_from_variables(tmp_path: Path) -> 
         ('"inbox"', "[]", "it names nothing"),
         ("kolena:42", "42", "write ACCOUNT:ID"),
         ("cron =", "kron =", "no such setting; did you mean schedules.nightly.cron?"),
-        ('source = "inbox"\n', "", "schedule nightly has no source; set schedules.nightly.source, e.g. to 'inbox'"),
+        (
+            'source = "inbox"\n',
+            "",
+            "schedule nightly (paceline.toml) has no source; set schedules.nightly.source, e.g. to 'inbox'",
+        ),
         ("zone =", 'overlap = "both"\nzone =', "it must be 'skip' or 'queue'"),
         ("zone =", 'catch_up = "some"\nzone =', "it must be 'latest', 'all' or 'none'"),
         ("zone =", 'deadline = "six"\nzone =', "no deadline; write a time of the clock"),
         ("zone =", 'tell = "https://u:p@h/"\nzone =', "without user"),
+        (
+            "zone =",
+            'tell = "hooks.example.org/x"\nzone =',
+            "write an address, https://HOST/…, or a command as a list of words",
+        ),
+        (
+            "zone =",
+            'tell = "notify --team data"\nzone =',
+            "write an address, https://HOST/…, or a command as a list of",
+        ),
         ("zone =", "checksum = true\nzone =", "it says how skip_unchanged compares"),
         ("zone =", "inputs = 3\nzone =", "is a table; set a name in it, such as schedules.nightly.inputs.region"),
         ("schedules.nightly", "schedules.Nightly", "no schedule name"),
@@ -181,6 +196,30 @@ def test_two_destinations_that_meet_are_refused(tmp_path: Path) -> None:
 def test_an_agent_of_no_account_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"schedules\.nightly\.agent: no account archive"):
         check_schedule(*nightly(tmp_path, TABLE.replace("kolena:42", "archive:42")), NOW)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('group_by = "folder"', "schedules.nightly.group_by 'folder': write directory, column:NAME or regex:PATTERN"),
+        ('group_by = "directory"\nisolate = true', "schedules.nightly.isolate halves a run that failed"),
+        ('max_failures = "5 percent"', "schedules.nightly.max_failures '5 percent': write a number of submissions"),
+        ('wait_seconds = "long"', "schedules.nightly.wait_seconds 'long': write a number of seconds, or auto"),
+        ("files_per_run = 1000", "schedules.nightly.files_per_run 1000: account kolena takes at most 300 files a run"),
+    ],
+)
+def test_an_option_that_run_would_refuse_is_named_before_the_night_comes(tmp_path: Path, line: str, said: str) -> None:
+    problem = problem_of(*nightly(tmp_path, TABLE + line), NOW)
+    assert problem is not None
+    assert problem.startswith(said)
+    assert "--" not in problem
+
+
+def test_a_schedule_that_says_everything_has_no_problem(tmp_path: Path) -> None:
+    more = (
+        'group_by = "regex:^(.)"\npack_groups = true\nmax_failures = "5%"\nwait_seconds = "auto"\nfiles_per_run = 300'
+    )
+    assert problem_of(*nightly(tmp_path, TABLE + more), NOW) is None
 
 
 @pytest.mark.parametrize(

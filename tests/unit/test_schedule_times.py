@@ -178,6 +178,17 @@ def test_an_unknown_placeholder_is_refused_with_a_hint(text: str, hint: str) -> 
         check_fields(text)
 
 
+@pytest.mark.parametrize("text", ["out/{date", "{date:%Y}", "{day }"])
+def test_a_placeholder_that_is_not_closed_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no placeholder; write \{da"):
+        check_fields(text)
+
+
+@pytest.mark.parametrize("text", ["{{date", "{{date}}", "{dates,x}"])
+def test_braces_that_are_meant_as_such_are_no_placeholder(text: str) -> None:
+    check_fields(text)
+
+
 @pytest.mark.parametrize("text", ["{}", "{1}", "a{", "}", "*.{pdf,docx}"])
 def test_other_braces_stay(text: str) -> None:
     check_fields(text)
