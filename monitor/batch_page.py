@@ -179,10 +179,11 @@ def submissions(
         return None
     pages = max((view.total + PAGE - 1) // PAGE, 1)
     page = min(max(page, 1), pages)
-    more = ""
+    more, number, unlisted = "", view.reasons.get(reason, 0), 0
     if reason:
         ids = views.ended(batch, reason, PAGE + 1, after=after)
         more, ids = (ids[PAGE - 1] if len(ids) > PAGE else ""), ids[:PAGE]
+        unlisted = max(number - len(ids), 0) if not more and not after else 0  # a worker of version 0.1 ended those
     else:
         ids = board.page(view, (page - 1) * PAGE, PAGE)
     return {
@@ -190,7 +191,8 @@ def submissions(
         "name": view.name or view.id,
         "rows": [item_row(one) for one in board.submissions(ids)],
         "reason": reason,
-        "number": view.reasons.get(reason, 0),
+        "number": number,
+        "unlisted": unlisted,
         "reasons": dict(view.reasons),
         "more": more,
         "page": page,

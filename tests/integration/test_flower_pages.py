@@ -56,7 +56,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def every_page(scene: Scene) -> list[str]:
     pages = ["/batches", "/batches?state=open&q=a&page=7"]
     for which in scene.ledger.ids:
-        more = ("", "?part=1", "/submissions", "/submissions?reason=run_failed", "/cancel", "/retry")
+        more = ("", "?part=1", "/submissions", "/submissions?reason=run_failed", "/cancel", "/retry", "/retry?part=1")
         pages += [scene.path(which, one) for one in more]
         pages += [f"/submission/{scene.ledger.submission(which, 2)}"]
     return pages
@@ -112,6 +112,21 @@ def test_what_failed_for_a_reason_is_listed_in_pages(scene: Scene, monkeypatch: 
         query = further[1].replace("&amp;", "&") if further else ""
     assert found == [scene.ledger.submission("complete", number) for number in (3, 7, 11)]
     assert query == ""
+
+
+def test_what_an_older_version_ended_is_said_to_be_missing_from_a_list(scene: Scene) -> None:
+    key, page = keys.ended(scene.ledger.ids["complete"]), scene.path("complete", "/submissions?reason=run_failed")
+    assert "earlier version" not in scene.flower.ask(page).words
+    kept = scene.client.dump(key)
+    try:
+        scene.client.zrem(key, f"run_failed\n{scene.ledger.submission('complete', 3)}")
+        assert "1 more ended with this under an earlier version" in scene.flower.ask(page).words
+        scene.client.delete(key)
+        words = scene.flower.ask(page).words
+        assert "3 more ended with this under an earlier version" in words
+        assert "None." not in words
+    finally:
+        scene.client.restore(key, 0, kept, replace=True)
 
 
 def test_submissions_are_paged_by_number_with_halves_behind(scene: Scene) -> None:
