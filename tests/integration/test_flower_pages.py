@@ -129,6 +129,21 @@ def test_what_an_older_version_ended_is_said_to_be_missing_from_a_list(scene: Sc
         scene.client.restore(key, 0, kept, replace=True)
 
 
+def test_a_paused_account_is_named_however_many_accounts_there_are(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.board.MOST_ACCOUNTS", 1)
+    scene.client.sadd(keys.ACCOUNTS, "another")  # before `fake` in the alphabet
+    scene.flower.act("/account/fake/pause", page="/batches", why="no money left")
+    try:
+        words = scene.flower.ask("/batches?q=letters").words
+        assert "no money left" in words
+        assert "1 more account" in words
+    finally:
+        scene.flower.act("/account/fake/resume", page="/batches")
+        scene.client.srem(keys.ACCOUNTS, "another")
+
+
 def test_submissions_are_paged_by_number_with_halves_behind(scene: Scene) -> None:
     batch = scene.ledger.ids["running"]
     half = submission_id(batch, 10**9 + 1)
