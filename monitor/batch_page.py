@@ -216,10 +216,15 @@ def confirm_cancel(batch: BatchView, *, reachable: bool) -> dict[str, Any]:
     }
 
 
+def to_retry(batch: BatchView, reason: str) -> dict[str, int]:
+    """Count by reason what a retry would send again: what ended for that `reason`, or, without one, all that failed."""
+    counts = retryable(batch)
+    return {name: number for name, number in counts.items() if (name == reason if reason else name != CANCELLED)}
+
+
 def confirm_retry(batch: BatchView, reason: str, *, reachable: bool) -> dict[str, Any]:
     """Write what a person confirms before what failed is sent again."""
-    counts = retryable(batch)
-    chosen = {name: number for name, number in counts.items() if (name == reason if reason else name != CANCELLED)}
+    counts, chosen = retryable(batch), to_retry(batch, reason)
     number = sum(chosen.values())
     mean = batch.credits / batch.runs_accepted if batch.credits and batch.runs_accepted else None
     cost = f", about {amount(mean * number)} credits as the runs so far cost" if mean else ""
@@ -235,6 +240,6 @@ def confirm_retry(batch: BatchView, reason: str, *, reachable: bool) -> dict[str
         "button": "Send and pay again",
         "possible": number > 0 and (reachable or batch.paused != CANCELLED),
         "why_not": f"Nothing to send from here; where the batch's folder is: paceline retry {batch.id}",
-        "fields": {"reason": reason},
+        "fields": {"reason": reason, "number": str(number)},
         "choices": counts,
     }

@@ -217,8 +217,10 @@ class BatchAct(Act):
     async def post(self, batch: str, verb: str) -> None:
         """Do it."""
         reason, why, by = self.get_body_argument("reason", ""), self.get_body_argument("why", ""), self.who()
+        confirmed = number(self.get_body_argument("number", "0"))
         await self.done(
-            self.reverse_url("batch", batch), lambda: self.desk.act(batch, verb, reason=reason, why=why, by=by)
+            self.reverse_url("batch", batch),
+            lambda: self.desk.act(batch, verb, reason=reason, why=why, by=by, confirmed=confirmed),
         )
 
 

@@ -335,7 +335,11 @@ def test_what_failed_is_sent_again_after_a_word_about_the_cost(scene: Scene) -> 
     asked = scene.flower.ask(f"{page}/retry?reason=run_failed").words
     assert "Send 3 submissions again?" in asked
     assert "paid for again" in asked
-    done = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed")
+    assert 'name="number" value="3"' in scene.flower.ask(f"{page}/retry?reason=run_failed").text
+    old = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed", number="2")
+    assert "it would be 3 submissions by now, not 2" in old.words
+    assert world.states(batch) == {"exported": 3}
+    done = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed", number="3")
     assert "3 submissions will be sent again" in done.words
     assert world.states(batch) == {"planned": 3}
     assert "Nothing is left" in scene.flower.act(f"{page}/retry", page="/batches", reason="").words
