@@ -296,6 +296,8 @@ def test_pages_say_that_redis_is_away_and_come_back_with_it(tmp_path: Path) -> N
                 away = flower.ask(path)
                 assert away.code == 503
                 assert "Redis doesn't answer" in away.words
+            done = flower.act("/account/fake/pause", page="/batches")
+            assert "look whether it was done" in done.words
             server.start()
             assert flower.ask("/batches").code == 200
     finally:
