@@ -184,6 +184,18 @@ def test_names_that_are_code_or_no_text_at_all_are_shown_as_they_are(scene: Scen
     assert "0001/\\udcff\\udcfe.txt" in shown
 
 
+def test_a_reason_that_turns_the_line_round_is_shown_as_it_is(scene: Scene) -> None:
+    batch = keys.batch(scene.ledger.ids["running"])
+    scene.client.hset(batch, "why:\u202eno", 1)
+    try:
+        for more in ("", "/submissions", "/retry"):
+            shown = scene.flower.ask(scene.path("running", more)).text
+            assert "\u202e" not in shown, more
+            assert "\\u202eno" in shown, more
+    finally:
+        scene.client.hdel(batch, "why:\u202eno")
+
+
 def test_only_web_addresses_are_links(scene: Scene) -> None:
     item = scene.ledger.submission("complete", 1)
     former = scene.client.hget(keys.submission(item), "run_url")
