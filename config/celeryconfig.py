@@ -56,10 +56,11 @@ def _connection(settings: Settings) -> dict[str, object]:
         "broker_pool_limit": threads,
         "broker_transport_options": {
             "visibility_timeout": settings.visibility_timeout_seconds,
+            "polling_interval": settings.message_wait_seconds,  # kombu's timeout of BRPOP, which is 1 s otherwise
             "priority_steps": [0],  # one list per queue instead of four; the feeder orders by priority
             "max_connections": threads + 10,  # kombu's ten are fewer than our threads
             "health_check_interval": IDLE_CHECK_SECONDS,
-            "socket_timeout": settings.redis_answer_seconds,  # must stay above kombu's BRPOP of 1 s
+            "socket_timeout": settings.redis_answer_seconds,  # stays above the timeout of BRPOP
             "socket_connect_timeout": settings.redis_connect_seconds,
             "socket_keepalive": True,
         },

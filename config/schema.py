@@ -100,6 +100,12 @@ class Waits(Table):
         30, gt=0, description="past a POST's deadline, until its submission counts as abandoned by its worker"
     )
     poll_first_seconds: float = Field(1.5, gt=0, description="first question after a run, counted from its start")
+    poll_again_seconds: float = Field(
+        5, ge=0.5, description="between two questions about one young run; the vendors say five to ten seconds"
+    )
+    poll_refused_seconds: float = Field(
+        30, gt=0, le=60, description="next question after runs of an account whose key or credit was refused"
+    )
     not_found_grace_seconds: float = Field(
         120, ge=0, description="how long after its start a run may be unknown to its provider"
     )
@@ -108,6 +114,9 @@ class Waits(Table):
     )
     rescue_seconds: float = Field(3, gt=0, description="between two looks for steps that are overdue")
     rescue_grace_seconds: float = Field(5, gt=0, description="how late a step may be before it is started again")
+    export_again_seconds: float = Field(
+        30, gt=0, le=30, description="an export that isn't recorded after this long is tried again"
+    )
     release_lease_seconds: float = Field(
         30, gt=0, description="a submission released to the queue and not begun after this long is released again"
     )
@@ -123,6 +132,12 @@ class Fleet(Table):
     control_threads: int = Field(4, gt=0, le=256, description="other steps at once in one process")
     events: bool = Field(
         False, description="send the task events that Flower's live pages show; costs about 40 % of message throughput"
+    )
+    message_wait_seconds: float = Field(
+        1,
+        gt=0,
+        le=1,
+        description="how long a worker's question for messages stays open; a worker that is told to end waits for it",
     )
     visibility_timeout_seconds: float = Field(
         86_400,

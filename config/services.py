@@ -83,6 +83,8 @@ def waits(settings: Settings) -> Waits:
         settle_s=settings.settle_seconds,
         hold_after_s=settings.hold_after_seconds,
         first_poll_s=settings.poll_first_seconds,
+        poll_again_s=settings.poll_again_seconds,
+        poll_refused_s=settings.poll_refused_seconds,
         not_found_grace_s=settings.not_found_grace_seconds,
         run_limit_s=settings.run_limit_seconds,
         upload_base_s=settings.upload_base_seconds,
@@ -90,6 +92,7 @@ def waits(settings: Settings) -> Waits:
         lease_extra_s=settings.lease_extra_seconds,
         release_lease_s=settings.release_lease_seconds,
         rescue_grace_s=settings.rescue_grace_seconds,
+        export_again_s=settings.export_again_seconds,
         feed_window=settings.feed_window,
         retry_failed_runs=settings.retry_failed_runs,
     )

@@ -30,7 +30,7 @@ def _is(head: Head, state: str) -> bool:
 
 
 def make(board: Board, *, state: str, text: str, page: int) -> dict[str, Any]:
-    """Read and write the page; three round trips."""
+    """Read and write the page; three round trips, and three more where there are schedules."""
     heads = board.heads()
     fits = pick(heads.batches, state=state, text=text)
     pages = max((len(fits) + PAGE - 1) // PAGE, 1)
@@ -54,6 +54,7 @@ def make(board: Board, *, state: str, text: str, page: int) -> dict[str, Any]:
         "accounts": [account(around.accounts[name], heads.now_ms) for name in heads.accounts],
         "accounts_left_out": counted(heads.accounts_left_out, "more account") if heads.accounts_left_out else "",
         "workers": workers(around.signs),
+        "schedules": board.schedules(heads),
         "now": shown.stamp(heads.now_ms),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 from config.pacing import class_of
 from config.schema import Settings
 from config.services import pace_policy
+from monitor import schedules_part
 from monitor.facts import AccountFacts, BatchFacts, ClassFacts, Head, Heads, Listed
 from paceline import redis_keys as keys
 from paceline.batch_view import BatchView, parse_batch, parse_submission, read_row, state_of
@@ -153,6 +154,11 @@ class Board:
                 pipe.hgetall(keys.submission(item))
             rows = pipe.execute()
         return [_listed(item, raw) for item, raw in zip(ids, rows, strict=True) if raw]
+
+    def schedules(self, heads: Heads) -> dict[str, Any] | None:
+        """Read how the schedules stand; None where there is none."""
+        by_id = {one.id: one for one in heads.batches}
+        return schedules_part.make(self._redis, self._settings, heads.now_ms, by_id)
 
     def rate_of(self, batch: BatchView) -> tuple[EndpointClass, Rate] | None:
         """Return the limit that a batch is held to; None where its account isn't set here."""

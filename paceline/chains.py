@@ -50,9 +50,11 @@ class Chains:
         late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most, FARTHEST_MS])
         return _follows(late)
 
-    def overdue_exports(self, most: int = 100) -> list[Follow]:
-        """Return the finished submissions whose export is late."""
-        late = self._scripts.run("overdue", [keys.EXPORTS], [0, round(EXPORT_LEASE_S * 1000), most, FARTHEST_MS])
+    def overdue_exports(self, most: int = 100, *, again_s: float = EXPORT_LEASE_S) -> list[Follow]:
+        """Return the finished submissions whose export isn't recorded `again_s` (30 at the most) after its start."""
+        again_ms = round(again_s * 1000)  # they are noted with their time and a whole lease
+        args: list[Arg] = [again_ms - round(EXPORT_LEASE_S * 1000), again_ms, most, FARTHEST_MS]
+        late = self._scripts.run("overdue", [keys.EXPORTS], args)
         return [Follow(Step.EXPORT, member.decode()) for member in late]
 
     def overdue_leases(self, most: int = 100) -> list[str]:

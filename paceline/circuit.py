@@ -27,6 +27,9 @@ LONGEST_S = 60.0
 QUESTION_S = 30.0
 """For so long one question is under way at the most."""
 
+AGAIN_S = 2.0
+"""Who waits for an open circuit looks again after this: the one question under way may be answered in a moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class CircuitView:
@@ -62,7 +65,7 @@ class Circuit:
         return self._ask(account, "")
 
     def claim(self, account: str) -> float:
-        """Claim the one question of an open circuit; return 0, or the seconds to wait as somebody else asks it."""
+        """Claim the one question of an open circuit; return 0, or seconds to wait as somebody else asks it."""
         return self._ask(account, round(QUESTION_S * 1000)).wait_s
 
     def _ask(self, account: str, for_ms: Arg) -> Standing:
@@ -71,7 +74,7 @@ class Circuit:
             case b"closed":
                 return Standing(failures=int(row[1]))
             case b"open":
-                return Standing(wait_s=int(row[1]) / 1000, open=True)
+                return Standing(wait_s=min(int(row[1]) / 1000, AGAIN_S), open=True)
             case b"probe":
                 return Standing(open=True)
             case _:

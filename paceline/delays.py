@@ -12,8 +12,8 @@ FIRST_POLL_S = 1.5
 POLL_LEAST_S = 5.0
 """Between two questions about one run; the vendors say five to ten seconds."""
 
-POLL_GRID_S = 2.5
-"""Later polls fall on multiples of this, so that runs started at different moments share one list call."""
+POLL_GRID_S = POLL_LEAST_S / 2
+"""Later polls fall on multiples of half the least time, so that runs started at different moments share a list call."""
 
 _LATE_S = 0.3
 """A poll comes a little after its grid point; without this allowance it would always skip one."""
@@ -29,14 +29,15 @@ SWEEP_LONGEST_S = 240.0
 """Within the five minutes after which `lua/take_due.lua` thinks that the clock was set back."""
 
 
-def next_poll_s(now_s: float, age_s: float, sweep_s: float) -> float:
+def next_poll_s(now_s: float, age_s: float, sweep_s: float, *, least_s: float = POLL_LEAST_S) -> float:
     """Return when to ask after a run again, as a time on the same clock as `now_s`.
 
-    5 to 7.5 s ahead for young runs, a sixtieth of its age for old ones up to 60 s, but not before a sweep of all runs
-    in flight at a measured pace has come round, which takes `sweep_s`. The result lies on the grid.
+    `least_s` to half as much more ahead for young runs, a sixtieth of its age for old ones up to 60 s, but not before a
+    sweep of all runs in flight at a measured pace has come round, which takes `sweep_s`. The result lies on the grid.
     """
-    least_s = max(POLL_LEAST_S, min(age_s / 60, POLL_LONGEST_S - POLL_GRID_S), sweep_s)
-    return math.ceil((now_s + least_s - _LATE_S) / POLL_GRID_S) * POLL_GRID_S
+    grid_s = least_s / 2
+    wait_s = max(least_s, min(age_s / 60, POLL_LONGEST_S - grid_s), sweep_s)
+    return math.ceil((now_s + wait_s - _LATE_S) / grid_s) * grid_s
 
 
 def list_sweep_s(calls: int) -> float:
@@ -54,15 +55,15 @@ def single_gap_s(rate: Rate) -> float:
     return rate.window_s / rate.limit / SINGLE_SHARE
 
 
-def tick_s(starts_per_s: float, in_flight: int) -> float:
-    """Return the least time between two list calls: 1 to 5 s.
+def tick_s(starts_per_s: float, in_flight: int, *, most_s: float = POLL_LEAST_S) -> float:
+    """Return the least time between two list calls: 1 s to `most_s`, or `most_s` where that is less.
 
     Four starts or more per call keep the cost of following a run at a quarter of a request; a handful of runs in
     flight is followed promptly.
     """
     if in_flight <= 3 or starts_per_s <= 0:
-        return 1.0
-    return min(max(4 / starts_per_s, 1.0), POLL_LEAST_S)
+        return min(1.0, most_s)
+    return min(max(4 / starts_per_s, 1.0), most_s)
 
 
 def upload_deadline_s(size_bytes: int, *, base_s: float, bytes_per_s: float) -> float:

@@ -48,8 +48,6 @@ def slowed_by(batch: BatchView, around: Surroundings, pace: PaceView | None) -> 
         return f"account {batch.account} is paused: {account.message or account.paused}"
     if batch.paused:
         return f"paused: {batch.paused_message or batch.paused}"
-    if batch.trouble:
-        return batch.trouble
     if around.signs and not any(_sends_there(sign, batch) for sign in around.signs):
         return f"no live worker sends account {batch.account} to {batch.address}: give the workers this address"
     if around.circuit is not None:
@@ -57,6 +55,8 @@ def slowed_by(batch: BatchView, around: Surroundings, pace: PaceView | None) -> 
             return "the provider answers again; one submission tries before the others go on"
         since = f"the provider is down, for {duration(around.circuit.since_s)} now: {around.circuit.why}"
         return f"{since}; nothing is sent, next question in {duration(around.circuit.next_s)}"
+    if batch.trouble:
+        return batch.trouble  # it may be about a moment that is over, so it hides nothing that is known to last
     if pace is not None and pace.closed_s > 0:
         why = _CLOSED.get(pace.closed_why or "", pace.closed_why or "closed")
         return f"{why}; next try in {duration(pace.closed_s)}"

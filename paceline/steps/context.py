@@ -34,6 +34,8 @@ class Waits:
     settle_s: float = 120.0
     hold_after_s: float = 3600.0
     first_poll_s: float = 1.5
+    poll_again_s: float = 5.0
+    poll_refused_s: float = 30.0
     poll_lease_s: float = 45.0
     not_found_grace_s: float = 120.0
     run_limit_s: float = 21_600.0
@@ -43,6 +45,7 @@ class Waits:
     release_lease_s: float = 30.0
     chain_lease_s: float = 45.0
     rescue_grace_s: float = 5.0
+    export_again_s: float = 30.0
     feed_window: int = 64
     retry_failed_runs: int = 0
 

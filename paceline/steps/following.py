@@ -116,6 +116,7 @@ def _settle(
     snoozed: dict[str, float] = {}
     lists = account.provider.capabilities.asks_after_many > 0
     sweep_s = _sweep_s(account, due)
+    again_s = context.waits.poll_again_s
     closer_looks = 0
     for run in due.runs:
         view = ours(context, run, found.get(run.run_id))
@@ -124,12 +125,12 @@ def _settle(
             view = ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
-            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s)
+            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s, least_s=again_s)
             continue
         ended.append((run, ending))
     follows = finish(context, ended, round(due.now_s * 1000))
     gap_s = (
-        tick_s(due.starts_per_s, due.in_flight) if lists else 0.0
+        tick_s(due.starts_per_s, due.in_flight, most_s=again_s) if lists else 0.0
     )  # a question about one run gains nothing by waiting
     earliest = context.ledger.snooze(account.name, agent, snoozed, not_before_s=due.now_s + gap_s)
     if earliest is None:
@@ -196,7 +197,7 @@ def _failed(
                 account.name, endpoint, account.rates[endpoint], seconds=seconds, why="throttled"
             )
         case Blocked():
-            wait_s = 30.0
+            wait_s = context.waits.poll_refused_s
         case _:
             wait_s = 5.0
     if error is not None:

@@ -47,18 +47,18 @@ def test_a_batch_whose_outputs_are_files_is_run_exported_verified_shown_and_remo
             batch = records[0]["batch"]
             again = paceline(*command)
             assert "complete already" in again.stderr
-            verified = paceline("verify", batch, "--digests", "--json")
+            verified = paceline.here("verify", batch, "--digests", "--json")
             assert (verified.code, verified.json()["differences"]) == (0, [])
             assert verified.json()["checked"]["digests"] == 11
-            shown = paceline("show", records[0]["submission"])
+            shown = paceline.here("show", records[0]["submission"])
             assert f"{tmp_path}/x.csv.parts/{records[0]['submission']}.json" in shown.stdout
-            later = paceline("export", batch, "--to", "later.csv", "--to", "folder")
+            later = paceline.here("export", batch, "--to", "later.csv", "--to", "folder")
             assert later.code == 0, later.stderr
             assert (tmp_path / "later.csv").read_bytes() == (tmp_path / "x.csv").read_bytes()
             assert (tmp_path / "folder" / "results.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
             assert (tmp_path / "folder" / "_SUCCESS").exists()
 
-            assert paceline("gc", "--batch", batch, "--yes").code == 0
+            assert paceline.here("gc", "--batch", batch, "--yes").code == 0
             shutil.rmtree(paceline.home / "redis")  # what `gc` kept is lost too
             lost = paceline(*command)
             assert (lost.code, f"paceline rebuild {paceline.home / 'batches' / batch}" in lost.stderr) == (2, True)

@@ -86,7 +86,7 @@ def test_without_workers_by_hand_the_command_brings_its_own(tmp_path: Path) -> N
 
 
 def test_two_commands_of_the_same_batch_at_once_pay_once(tmp_path: Path) -> None:
-    source = make_files(tmp_path / "files", 30)
+    source = make_files(tmp_path / "files", 12)
     with (
         Sandbox("--run-seconds", "1", "--limit", "add=10/3s") as sandbox,
         Paceline(tmp_path, url=sandbox.url, accounts__kolena__limits__add="10/3s") as paceline,
@@ -96,12 +96,12 @@ def test_two_commands_of_the_same_batch_at_once_pay_once(tmp_path: Path) -> None
         for process in both:
             out, err = process.communicate(timeout=120)
             assert process.returncode == 0, out + err
-        check_output(source, tmp_path / "out", 30)
-        assert Counter(accepted(sandbox).values()) == {1: 30}
+        check_output(source, tmp_path / "out", 12)
+        assert Counter(accepted(sandbox).values()) == {1: 12}
 
 
 def test_when_the_owner_of_the_fleet_goes_another_command_takes_over(tmp_path: Path) -> None:
-    source = make_files(tmp_path / "files", 40)
+    source = make_files(tmp_path / "files", 24)
     with (
         Sandbox("--run-seconds", "1", "--limit", "add=10/3s") as sandbox,
         Paceline(tmp_path, url=sandbox.url, accounts__kolena__limits__add="10/3s") as paceline,
@@ -114,5 +114,5 @@ def test_when_the_owner_of_the_fleet_goes_another_command_takes_over(tmp_path: P
         os.kill(first.pid, 9)
         out, err = second.communicate(timeout=120)
         assert second.returncode == 0, out + err
-        check_output(source, tmp_path / "out", 40)
-        assert Counter(accepted(sandbox).values()) == {1: 40}
+        check_output(source, tmp_path / "out", 24)
+        assert Counter(accepted(sandbox).values()) == {1: 24}

@@ -25,7 +25,7 @@ def make_cases(folder: Path) -> None:
 def test_each_folder_is_one_run_or_says_why_not(tmp_path: Path) -> None:
     make_cases(tmp_path / "cases")
     with Sandbox("--run-seconds", "0.3") as sandbox, Paceline(tmp_path, url=sandbox.url) as paceline:
-        planned = paceline("plan", *COMMAND, "--json").json()
+        planned = paceline.here("plan", *COMMAND, "--json").json()
         assert planned["contents"]["words"] == "each run: the files of one folder (3–5 files)"
         assert planned["contents"]["warning"] is None
         assert planned["skipped"] == {"empty": 1, "group_incomplete": 2, "group_too_large": 6, "unreadable": 1}
@@ -46,10 +46,10 @@ def test_each_folder_is_one_run_or_says_why_not(tmp_path: Path) -> None:
             ("torn", "group_incomplete"): 2,
             ("torn", "unreadable"): 1,
         }
-        verified = paceline("verify", "out")
+        verified = paceline.here("verify", "out")
         assert verified.code == 0, verified.stdout + verified.stderr
         assert not list((paceline.home / "staged").iterdir())
 
-        refused = paceline("run", *COMMAND, "--isolate")
+        refused = paceline.here("run", *COMMAND, "--isolate")
         assert refused.code == 2
         assert "--pack-groups" in refused.stderr

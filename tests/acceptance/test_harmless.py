@@ -9,9 +9,9 @@ import re
 import select
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from tests.support.command import Paceline, Result, read_lines
 from tests.support.echo_provider import EchoProvider
@@ -63,29 +63,40 @@ def has_command(shown: bytes) -> bool:
     return any(mark in text for mark in ("\x1b]0;", "\x1b[2J", "\x9b", "\u202e", "\u2028", "\x07", "\x7f", "\nfake"))
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_names_and_words_do_no_harm(tmp_path: Path, log_format: str) -> None:
-    source = tmp_path / "files"
-    source.mkdir()
+RUN = ("run", "files", "--to", OUT, "--agent", "kolena:1", "--files-per-run", "1", "--name", MARKS.replace("\x7f", ""))
+
+
+@contextmanager
+def scene(folder: Path, log_format: str) -> Iterator[Paceline]:
+    """Make the files, and a provider that says such things while three of its five runs go wrong or well."""
+    (folder / "files").mkdir()
     for name in FILES:
-        (source / name).write_text("content")
-    run = ("--agent", "kolena:1", "--files-per-run", "1", "--name", MARKS.replace("\x7f", ""))
+        (folder / "files" / name).write_text("content")
     endings = ("failed run", "refused", "good run")
     with (
         EchoProvider(lambda _: f"said{MARKS}\0", endings) as provider,
-        Paceline(tmp_path, url=provider.url, log_format=log_format, log_level="debug") as paceline,
+        Paceline(folder, url=provider.url, log_format=log_format, log_level="debug") as paceline,
     ):
-        if log_format == "text":
-            assert not has_command(at_a_terminal(paceline, "run", "files", "--to", OUT, *run))
-        else:
-            assert is_harmless(paceline("run", "files", "--to", OUT, *run)).code == 1
+        yield paceline
+
+
+def test_names_and_words_do_no_harm_where_no_terminal_is_and_to_logs_in_json(tmp_path: Path) -> None:
+    with scene(tmp_path, "json") as paceline:
+        assert is_harmless(paceline(*RUN)).code == 1
+        check_logs(paceline, "json")
+    check_output(tmp_path / OUT)
+
+
+def test_names_and_words_do_no_harm(tmp_path: Path) -> None:
+    with scene(tmp_path, "text") as paceline:
+        assert not has_command(at_a_terminal(paceline, *RUN))
         batch = is_harmless(paceline("list", "--json")).json()[0]["batch"]
         for arguments in (("list",), ("status",), ("status", batch), ("doctor", "--agent", "kolena:1"), ("limits",)):
             assert is_harmless(paceline(*arguments)).stdout
-        shown = "".join(is_harmless(paceline("show", f"{batch}-{number}")).stdout for number in range(1, 6))
+        shown = "".join(is_harmless(paceline.here("show", f"{batch}-{number}")).stdout for number in range(1, 6))
         assert "said" in shown
         check_errors(paceline)
-        check_logs(paceline, log_format)
+        check_logs(paceline, "text")
     check_output(tmp_path / OUT)
 
 
@@ -103,8 +114,8 @@ def check_errors(paceline: Paceline) -> None:
         ("run", "files", "--to", "x", "--priority", MARKS, *options),
         ("resolve", MARKS, "--fail"),
     ):
-        assert is_harmless(paceline(*arguments)).code not in (0, 1), arguments
-    assert is_harmless(paceline("pause", "--account", "kolena", "--reason", MARKS)).code == 0
+        assert is_harmless(paceline.here(*arguments)).code not in (0, 1), arguments
+    assert is_harmless(paceline.here("pause", "--account", "kolena", "--reason", MARKS)).code == 0
     assert "owned" in is_harmless(paceline("run", "files", "--to", f"second-{OUT}", *options)).stderr
     assert not has_command(at_a_terminal(paceline, "run", "files", "--to", f"second-{OUT}", *options))
 

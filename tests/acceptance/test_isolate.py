@@ -28,19 +28,19 @@ def test_a_bad_file_is_named_and_sent_again_once_it_is_mended(tmp_path: Path) ->
         (bad,) = [row for row in rows if row["outcome"] == "failed"]
         assert (bad["path"], bad["reason"]) == (BAD, "run_failed")
         assert summary["runs_accepted"] == accepted(sandbox).total() == 2 + 6
-        shown = paceline("show", bad["submission"], "--json").json()
+        shown = paceline.here("show", bad["submission"], "--json").json()
         assert len(shown["files"]) == 1
-        whole = paceline("show", shown["half_of"])
+        whole = paceline.here("show", shown["half_of"])
         assert f"half         {bad['submission']}" in whole.stdout
-        status = paceline("status", summary["batch"])
+        status = paceline.here("status", summary["batch"])
         assert status.code == 1
         assert "3 submissions split in halves; 6 of 10 runs spent on that" in status.stdout
         assert f"1 run_failed: {bad['submission']}" in status.stdout
-        verified = paceline("verify", "out")
+        verified = paceline.here("verify", "out")
         assert verified.code == 0, verified.stdout + verified.stderr
 
         sandbox.clear_faults()
-        assert paceline("retry", summary["batch"], "--yes").code == 0
+        assert paceline.here("retry", summary["batch"], "--yes").code == 0
         again = paceline(*COMMAND)
 
         assert again.code == 0, again.stderr

@@ -51,7 +51,7 @@ def test_every_file_reaches_the_agent_as_it_is_and_no_body_is_too_large(
     (source / "too large.bin").write_bytes(bytes(16_000))  # in Base64 it is
     (source / "empty").touch()
 
-    planned = paceline("plan", "files", "--agent", "kindo", "--json").json()
+    planned = paceline.here("plan", "files", "--agent", "kindo", "--json").json()
     done = paceline("run", "files", "--agent", f"kindo:{LANGUAGE}", "--to", "out", "--input", "language=de")
     assert done.code == 0, done.stdout + done.stderr
 
@@ -70,7 +70,7 @@ def test_every_file_reaches_the_agent_as_it_is_and_no_body_is_too_large(
     bodies = [entry["bytes"] for entry in sandbox.log(request_class="add")]
     assert len(bodies) == len(records)
     assert max(bodies) <= BODY_BYTES
-    assert paceline("verify", "out", "--digests").code == 0
+    assert paceline.here("verify", "out", "--digests").code == 0
 
 
 def test_inputs_that_do_not_fit_stop_everything_before_anything_is_sent(
@@ -95,24 +95,24 @@ def test_a_lost_answer_is_never_repeated_until_a_person_says_so(
     assert stopped.code == 4, stopped.stdout + stopped.stderr
     assert "paceline resolve" in stopped.stderr
 
-    batch = paceline("list", "--json").json()[0]["batch"]
-    shown = {one: paceline("show", one, "--json").json() for one in (f"{batch}-{n:06d}" for n in (1, 2, 3))}
+    batch = paceline.here("list", "--json").json()[0]["batch"]
+    shown = {one: paceline.here("show", one, "--json").json() for one in (f"{batch}-{n:06d}" for n in (1, 2, 3))}
     held = [one for one, facts in shown.items() if facts["state"] == "held"]
     assert len(held) == 2
     assert {shown[one]["reason"] for one in held} == {"no_way_to_know"}
     known = [facts["run_id"] for facts in shown.values() if facts["run_id"]]
     lost = [entry["run_id"] for entry in sandbox.log(request_class="add") if entry["run_id"] not in known]
     assert len(lost) == 2
-    assert paceline("resolve", held[0], "--run-id", "500").code == 2
+    assert paceline.here("resolve", held[0], "--run-id", "500").code == 2
     # Which of the runs is whose, a person finds out by their files: the provider has no id of ours.
     names = {entry["run_id"]: entry["files"][0]["name"] for entry in sandbox.log(request_class="add")}
     (run_id,) = [one for one in lost if names[one] == Path(shown[held[0]]["files"][0]["path"]).name]
-    anothers = paceline("resolve", held[0], "--run-id", known[0])
+    anothers = paceline.here("resolve", held[0], "--run-id", known[0])
     assert (anothers.code, "is the one of submission" in anothers.stderr) == (2, True), anothers.stderr
-    nobodys = paceline("resolve", held[0], "--run-id", "12345678-1234-4123-8123-123456789abc")
+    nobodys = paceline.here("resolve", held[0], "--run-id", "12345678-1234-4123-8123-123456789abc")
     assert (nobodys.code, "has no run" in nobodys.stderr) == (2, True), nobodys.stderr
-    assert paceline("resolve", held[0], "--run-id", run_id).code == 0
-    assert paceline("resolve", held[1], "--resubmit").code == 0
+    assert paceline.here("resolve", held[0], "--run-id", run_id).code == 0
+    assert paceline.here("resolve", held[1], "--resubmit").code == 0
 
     assert paceline(*command).code == 0
     assert len(sandbox.log(request_class="add")) == 4

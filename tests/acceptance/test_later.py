@@ -21,8 +21,8 @@ def test_what_failed_is_sent_again_and_the_rest_is_left_alone(tmp_path: Path) ->
         batch = first.json()["batch"]
         (failed,) = read_lines(tmp_path / "out" / "failures.jsonl")
 
-        assert paceline("retry", batch, "--reason", "rejected").code == 9
-        again = paceline("retry", batch)
+        assert paceline.here("retry", batch, "--reason", "rejected").code == 9
+        again = paceline.here("retry", batch)
         assert (again.code, "1 submission again" in again.stderr) == (0, True)
         second = paceline(*RUN, "--json")
 
@@ -35,10 +35,10 @@ def test_what_failed_is_sent_again_and_the_rest_is_left_alone(tmp_path: Path) ->
             row for row in read_lines(tmp_path / "out" / "results.jsonl") if row["submission"] == failed["submission"]
         ]
         assert (record["attempts"], record["run_id"] != failed["run_id"]) == (2, True)
-        journal = paceline("show", failed["submission"], "--json").json()["journal"]
+        journal = paceline.here("show", failed["submission"], "--json").json()["journal"]
         assert [row["run_id"] for row in journal if row["verb"] == "retry"] == [failed["run_id"]]
-        assert paceline("verify", batch).code == 0
-        assert paceline("retry", batch).code == 9
+        assert paceline.here("verify", batch).code == 0
+        assert paceline.here("retry", batch).code == 9
 
 
 def test_a_run_that_took_too_long_is_collected_when_it_has_ended(tmp_path: Path) -> None:
@@ -53,14 +53,14 @@ def test_a_run_that_took_too_long_is_collected_when_it_has_ended(tmp_path: Path)
         batch = first.json()["batch"]
         (late,) = read_lines(tmp_path / "out" / "failures.jsonl")
         assert late["reason"] == "timed_out"
-        assert paceline("retry", batch).code == 9  # it would be paid for twice
+        assert paceline.here("retry", batch).code == 9  # it would be paid for twice
 
         sandbox.finish([int(late["run_id"])])
-        assert paceline("collect", batch).code == 0
+        assert paceline.here("collect", batch).code == 0
         second = paceline(*RUN)
 
         assert second.code == 0, second.stderr
         check_output(source, tmp_path / "out", 3)
         assert set(accepted(sandbox).values()) == {1}
-        assert paceline("verify", batch).code == 0
-        assert paceline("collect", batch).code == 9
+        assert paceline.here("verify", batch).code == 0
+        assert paceline.here("collect", batch).code == 9

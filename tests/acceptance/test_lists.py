@@ -89,7 +89,7 @@ def test_what_a_table_says_of_a_file_travels_into_the_results(paceline: Paceline
         "d.txt": ("completed", "late", {"customer": ""}),
         "gone.txt": ("missing", None, {"customer": ""}),
     }
-    exported = paceline("export", result.json()["batch"], "--to", "again")
+    exported = paceline.here("export", result.json()["batch"], "--to", "again")
     assert exported.code == 0, exported.stderr
     assert read_lines(tmp_path / "again" / "files.jsonl") == read_lines(tmp_path / "out" / "files.jsonl")
 

@@ -21,9 +21,9 @@ def test_what_was_paid_for_is_exported_removed_and_never_paid_again(tmp_path: Pa
         summary, batch = first.json(), first.json()["batch"]
         record = read_lines(source / "out" / "results.jsonl")[0]
         assert sum(record["usage"]["by"].values()) == record["usage"]["credits"] > 0
-        assert paceline("show", f"{batch}-1", "--json").json()["credits_by"] == record["usage"]["by"]
+        assert paceline.here("show", f"{batch}-1", "--json").json()["credits_by"] == record["usage"]["by"]
 
-        told = paceline("status", batch, "--usage", "--json").json()["usage"]
+        told = paceline.here("status", batch, "--usage", "--json").json()["usage"]
         assert (told["credits"], told["records"]) == (summary["credits"], 3)
 
         for folder in (source / "out" / "parts", source / "out" / "_SUCCESS"):
@@ -31,12 +31,12 @@ def test_what_was_paid_for_is_exported_removed_and_never_paid_again(tmp_path: Pa
         again = paceline("export", batch, "--to", "more", "--json", extra={"KOLENA_API_KEY": "", "KOLENA_API_URL": ""})
         assert (again.code, again.json()["from"]["results"]) == (0, 3), again.stderr
         assert (tmp_path / "more" / "results.jsonl").read_bytes() == (source / "out" / "results.jsonl").read_bytes()
-        assert paceline("export", batch, "--to", "files/out").code == 0
+        assert paceline.here("export", batch, "--to", "files/out").code == 0
 
-        removed = paceline("gc", "--older-than", "0", "--yes")
+        removed = paceline.here("gc", "--older-than", "0", "--yes")
         assert (removed.code, "Removed 1 batch" in removed.stderr) == (0, True)
-        assert paceline("list", "--json").json() == []
-        repeated = paceline("run", *run, "--json")
+        assert paceline.here("list", "--json").json() == []
+        repeated = paceline.here("run", *run, "--json")
         assert (repeated.code, repeated.json()) == (0, summary), repeated.stderr
         assert "complete already; nothing was sent, nothing was paid" in repeated.stderr
         assert paceline("submit", *run).code == 0

@@ -13,7 +13,7 @@ from tests.support.sandbox import Sandbox
 
 
 def test_two_upload_workers_together_keep_to_the_limit(tmp_path: Path) -> None:
-    source = make_files(tmp_path / "files", 60)
+    source = make_files(tmp_path / "files", 40)
     limit = "10/2s"
     with (
         Sandbox("--run-seconds", "0.5", "--limit", f"add={limit}", "--refused-count") as sandbox,
@@ -21,11 +21,11 @@ def test_two_upload_workers_together_keep_to_the_limit(tmp_path: Path) -> None:
     ):
         result = paceline("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
         assert result.code == 0, result.stderr
-        check_output(source, tmp_path / "out", 60)
+        check_output(source, tmp_path / "out", 40)
         stats = sandbox.stats()["classes"]["add"]
         assert stats["refused_429"] == 0
         assert stats["max_in_window"] <= 10
-        assert Counter(accepted(sandbox).values()) == {1: 60}
+        assert Counter(accepted(sandbox).values()) == {1: 40}
 
 
 @pytest.mark.parametrize("retry_after", ["2", "date", "none"])

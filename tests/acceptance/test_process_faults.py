@@ -24,7 +24,7 @@ from tests.support.sandbox import Sandbox
 RUN = ("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
 
 
-BIG = 12_000_000
+BIG = 30_000_000
 """More than the sockets of a connection hold: an upload stops where the sandbox stops reading."""
 
 
@@ -65,10 +65,10 @@ def test_a_worker_stopped_past_its_lease_in_mid_upload_changes_nothing_when_it_g
         assert Counter(accepted(sandbox).values()) == {1: 2}
         assert len(sandbox.log(request_class="add")) == 3
         (batch,) = {name.partition(".")[0] for name in accepted(sandbox)}
-        shown = [paceline("show", name.partition(".")[2]).stdout for name in accepted(sandbox)]
+        shown = [paceline.here("show", name.partition(".")[2]).stdout for name in accepted(sandbox)]
         assert all("lease_expired" in text for text in shown)
         assert sorted("absent" in text for text in shown) == [False, True]
-        assert "DUPLICATES" not in paceline("status", batch).stdout
+        assert "DUPLICATES" not in paceline.here("status", batch).stdout
 
 
 def test_a_worker_and_a_command_told_to_end_finish_the_uploads_under_way(tmp_path: Path) -> None:
@@ -144,7 +144,10 @@ def test_a_producer_killed_at_10_50_and_99_percent_of_planning_goes_on_to_the_sa
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits another process's files; Linux only")
 def test_a_disk_that_fills_up_under_a_worker_is_told_and_the_batch_goes_on_when_there_is_room(tmp_path: Path) -> None:
     source = make_files(tmp_path / "files", 12)
-    with Sandbox("--run-seconds", "2") as sandbox, Paceline(tmp_path, url=sandbox.url) as paceline:
+    with (
+        Sandbox("--run-seconds", "2") as sandbox,
+        Paceline(tmp_path, url=sandbox.url, export_again_seconds="2") as paceline,
+    ):
         process = paceline.start(*RUN)
         sandbox.wait("accepted", count=12, timeout=60)
         (worker,) = paceline.pids("worker-2")  # it writes the results; there is room for each, but not for all together
@@ -153,7 +156,7 @@ def test_a_disk_that_fills_up_under_a_worker_is_told_and_the_batch_goes_on_when_
         (batch,) = {name.partition(".")[0] for name in accepted(sandbox)}
         views = Views(redis.Redis(unix_socket_path=str(EmbeddedServer(paceline.home).socket_path)))
         wait_for(lambda: views.batch(batch).trouble, "that the output can't be written")
-        assert "no room to write" in paceline("status", batch).stdout
+        assert "no room to write" in paceline.here("status", batch).stdout
         resource.prlimit(worker, resource.RLIMIT_FSIZE, (soft, hard))
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err

@@ -24,14 +24,14 @@ def adds(sandbox: Sandbox) -> int:
 def refused_and_rebuilt(paceline: Paceline, sandbox: Sandbox) -> dict[str, int]:
     """Try the same command, which pays nothing; rebuild, which doesn't either. Return the counts of submissions."""
     before = adds(sandbox)
-    again = paceline(*COMMAND)
+    again = paceline.here(*COMMAND)
     assert again.code == 2, again.stderr
     assert "paceline rebuild" in again.stderr
     found = paceline("rebuild", "out", "--json")
     assert found.code == 0, found.stderr
     assert adds(sandbox) == before
     counts: dict[str, int] = found.json()["submissions"]
-    twice = paceline("rebuild", "out")
+    twice = paceline.here("rebuild", "out")
     assert twice.code == 2
     assert "paceline run" in twice.stderr
     return counts
@@ -90,10 +90,10 @@ def test_a_redis_whose_files_are_gone_is_rebuilt_and_so_is_a_complete_batch(tmp_
         paceline("down")
         shutil.rmtree(paceline.home / "redis")
         before = len(sandbox.log())
-        rebuilt = paceline("rebuild", "out")
+        rebuilt = paceline.here("rebuild", "out")
         assert rebuilt.code == 0
         assert "12 with their records" in rebuilt.stdout
-        complete = paceline(*COMMAND)
+        complete = paceline.here(*COMMAND)
         assert complete.code == 0
         assert "complete already" in complete.stderr
         assert len(sandbox.log()) == before

@@ -20,10 +20,12 @@ def test_what_cannot_be_known_is_held_until_a_person_decides(tmp_path: Path) -> 
         command = ("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
         process = paceline.start(*command)
         sandbox.wait("accepted", count=4, timeout=60)
-        batch = paceline("list", "--json").json()[0]["batch"]
+        batch = paceline.here("list", "--json").json()[0]["batch"]
 
         def held() -> list[str]:
-            return [line for line in paceline("status", batch).stdout.splitlines() if line.strip().startswith("held")]
+            return [
+                line for line in paceline.here("status", batch).stdout.splitlines() if line.strip().startswith("held")
+            ]
 
         from tests.support.command import wait_for
 
@@ -33,10 +35,10 @@ def test_what_cannot_be_known_is_held_until_a_person_decides(tmp_path: Path) -> 
         out, err = process.communicate(timeout=120)
         assert process.returncode == 4, out + err
         assert "paceline resolve" in err
-        assert paceline("resolve", submission).code == 2
+        assert paceline.here("resolve", submission).code == 2
         (run_id,) = [row["run_id"] for row in sandbox.log(request_class="add") if submission in row["external_id"]]
-        assert paceline("resolve", submission, "--run-id", str(run_id)).code == 0
-        assert paceline("resolve", submission, "--fail").code == 2
+        assert paceline.here("resolve", submission, "--run-id", str(run_id)).code == 0
+        assert paceline.here("resolve", submission, "--fail").code == 2
         assert paceline(*command).code == 0
         check_output(source, tmp_path / "out", 4)
         assert Counter(accepted(sandbox).values()) == {1: 4}

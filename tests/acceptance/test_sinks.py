@@ -21,7 +21,7 @@ def test_a_run_into_sqlite_and_to_a_webhook_has_every_file_once_in_both(tmp_path
     with (
         Hook(busy=2) as hook,
         Sandbox("--run-seconds", "0.3") as sandbox,
-        Paceline(tmp_path, url=sandbox.url, webhook_secret=SECRET) as paceline,
+        Paceline(tmp_path, url=sandbox.url, webhook_secret=SECRET, export_again_seconds="2") as paceline,
     ):
         to = ("--to", "sqlite:///made/x.db", "--to", f"{hook.url}/hook")
         result = paceline("run", "files", "--agent", "kolena:1", *to, "--files-per-run", "5", "--json")

@@ -66,11 +66,11 @@ def test_submit_returns_while_the_batch_goes_on_by_itself(paceline: Paceline, sa
     batch = result.stdout.strip()
     assert "paceline down" in result.stderr
     sandbox.wait("accepted", count=4)
-    assert paceline("status", batch).code == 3
+    assert paceline.here("status", batch).code == 3
     again = succeeded(paceline("submit", *RUN, "--to", "out", "--json"))
     assert again.json()["batch"] == batch
     sandbox.finish()
-    watched = succeeded(paceline("status", batch, "--watch", "--json"))
+    watched = succeeded(paceline.here("status", batch, "--watch", "--json"))
     last = json.loads(watched.stdout.splitlines()[-1])
     assert (last["batch"], last["state"]) == (batch, "complete")
     assert (tmp_path / "out" / "_SUCCESS").exists()
@@ -83,7 +83,7 @@ def test_submit_warns_where_no_worker_reads_the_queue(paceline: Paceline, sandbo
         result = succeeded(paceline("submit", *RUN, "--to", "out"))
         assert "submit.kolena" in result.stderr
         assert sandbox.log(request_class="add") == []
-        status = paceline("status", result.stdout.strip())
+        status = paceline.here("status", result.stdout.strip())
         assert status.code == 3
         assert "no live worker" in status.stdout
 
@@ -105,7 +105,7 @@ def test_what_dies_under_a_supervisor_comes_back(paceline: Paceline, sandbox: Sa
     sandbox.finish()
     wait_for(lambda: paceline.pids("redis") not in ([], [redis]), "another Redis")
     wait_for(lambda: paceline.pids("worker-2") not in ([], [worker]), "another worker")
-    succeeded(paceline("status", "--watch"))
+    succeeded(paceline.here("status", "--watch"))
     assert each_once(sandbox, 4)
 
 
@@ -127,19 +127,19 @@ def test_a_paused_batch_sends_nothing_until_it_is_resumed(paceline: Paceline, sa
     with redis_server(tmp_path / "redis") as url:
         paceline.environment["PACELINE_REDIS_URL"] = url
         batch = succeeded(paceline("submit", *RUN, "--to", "out")).stdout.strip()
-        succeeded(paceline("pause", batch, "--reason", "waiting for the invoices"))
-        assert "already" in succeeded(paceline("pause", batch, "--reason", "another")).stderr
+        succeeded(paceline.here("pause", batch, "--reason", "waiting for the invoices"))
+        assert "already" in succeeded(paceline.here("pause", batch, "--reason", "another")).stderr
         succeeded(paceline("up"))
-        status = paceline("status", batch)
+        status = paceline.here("status", batch)
         assert status.code == 3
         assert "waiting for the invoices" in status.stdout
         assert f"paceline resume {batch}" in status.stdout
-        assert paceline("status", batch, "--json").json()["state"] == "paused"
+        assert paceline.here("status", batch, "--json").json()["state"] == "paused"
         assert sandbox.log(request_class="add") == []
-        succeeded(paceline("resume", batch))
-        succeeded(paceline("status", batch, "--watch"))
+        succeeded(paceline.here("resume", batch))
+        succeeded(paceline.here("status", batch, "--watch"))
         assert each_once(sandbox, 4)
-        assert "wasn't paused" in succeeded(paceline("resume", "--account", "kolena")).stderr
+        assert "wasn't paused" in succeeded(paceline.here("resume", "--account", "kolena")).stderr
         succeeded(paceline("down"))
 
 

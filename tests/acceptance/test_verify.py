@@ -40,11 +40,11 @@ def test_a_real_batch_is_verified_and_each_damage_named(tmp_path: Path) -> None:
         writes = len(sandbox.log(request_class="add"))
         with connected(paceline) as client:
             before, files = everything(client), tree(out)
-            clean = paceline("verify", "pile", "--digests")
+            clean = paceline.here("verify", "pile", "--digests")
             assert clean.code == 0, clean.stdout + clean.stderr
             assert "nothing differs" in clean.stdout
             assert "12 files are what was sent" in clean.stdout
-            assert paceline("verify", "out", "--without-ledger").code == 0
+            assert paceline.here("verify", "out", "--without-ledger").code == 0
             assert everything(client) == before
             assert tree(out) == files
             (batch,) = client.zrange("pl:batches", 0, -1)
@@ -54,7 +54,7 @@ def test_a_real_batch_is_verified_and_each_damage_named(tmp_path: Path) -> None:
             (extra,) = sandbox.create_runs(agent=1, external_id=f"{name}.{name}-000003")
             edit(out / "manifest.jsonl", lambda lines: lines[1:])
             asked = len(sandbox.log())
-            told = paceline("verify", "out")
+            told = paceline.here("verify", "out")
             assert told.code == 1
             found = told.stdout.splitlines()
             for kind, word in (
@@ -69,7 +69,7 @@ def test_a_real_batch_is_verified_and_each_damage_named(tmp_path: Path) -> None:
         assert len(sandbox.log(request_class="add")) == writes
         paceline("down")
         shutil.rmtree(paceline.home / "redis")
-        lost = paceline("verify", "out", "--json")
+        lost = paceline.here("verify", "out", "--json")
         assert lost.code == 1
         assert lost.json()["differences"][0]["kind"] == "ledger_missing"
         assert "paceline rebuild" in lost.json()["differences"][0]["found"]
@@ -80,7 +80,7 @@ def test_a_batch_under_way_is_open_not_different(tmp_path: Path) -> None:
     with Sandbox("--run-seconds", "600") as sandbox, Paceline(tmp_path, url=sandbox.url) as paceline:
         process = paceline.start("run", "files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "2")
         sandbox.wait("accepted", count=3, timeout=60)
-        result = paceline("verify", "out")
+        result = paceline.here("verify", "out")
         assert result.code == 3, result.stdout + result.stderr
         assert "3 submissions under way" in result.stdout
         paceline.interrupt(process)
@@ -91,7 +91,7 @@ def test_what_cannot_be_verified_is_named(tmp_path: Path) -> None:
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "manifest.jsonl").touch()
         for name, word in (("nothing", "PACELINE_HOME"), ("old", "batch.json")):
-            result = paceline("verify", name)
+            result = paceline.here("verify", name)
             assert result.code == 2, result.stderr
             assert word in result.stderr
             assert "Traceback" not in result.stderr

@@ -169,7 +169,7 @@ def test_pictures_for_the_docs(look: Callable[..., Look], tmp_path: Path) -> Non
             shown = look(f"{flower.url}/batches", height=1100)
             live(shown)
             shown.picture("flower-batches")
-            shown.page.close()  # it would ask a Flower that has ended
+            shown.page.close()  # before its server ends: it would ask in vain, and say so
             shown = look(f"{flower.url}/batch/{ledger.ids['complete']}", height=900, dark=True)
             live(shown)
             shown.picture("flower-batch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from paceline.circuit import Standing
+from paceline.circuit import AGAIN_S, Standing
 from paceline.errors import Ambiguous, NotSent, Refused, Unavailable, Unreachable
 from paceline.model import EndpointClass, RunView, State, submission_id
 from paceline.providers.base import SubmitRequest
@@ -192,3 +192,14 @@ def test_a_question_that_nobody_asks_is_left_to_others() -> None:
     assert circuit.look("fake") == circuit.look("fake") == Standing(open=True)
     assert circuit.claim("fake") == 0
     assert circuit.claim("fake") > 0
+
+
+def test_whoever_waits_for_a_question_that_somebody_asks_comes_again_soon() -> None:
+    world = World()
+    circuit = world.context.circuit
+    circuit.failed("fake", "gone", surely=True)
+    world._tick(1.0)
+    assert circuit.claim("fake") == 0
+
+    assert 0 < circuit.look("fake").wait_s <= AGAIN_S
+    assert 0 < circuit.claim("fake") <= AGAIN_S

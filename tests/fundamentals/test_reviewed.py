@@ -27,6 +27,7 @@ from paceline.model import (
 from paceline.replies import Begun, Duplicate, Moved
 from paceline.sinks.base import Part
 from paceline.spool import Request, Verdict
+from paceline.steps.context import Waits
 from paceline.steps.rescuing import worker_died
 from tests.support.fake_provider import fail_with
 from tests.support.world import World
@@ -112,7 +113,7 @@ def test_an_answer_nobody_thought_of_only_costs_time() -> None:
 
 @pytest.mark.parametrize("error", [AgentUnknown("404", http_status=404), AnswerTooLarge("cap")])
 def test_a_question_that_can_never_be_answered_ends_at_the_time_limit(error: Exception) -> None:
-    world = World()
+    world = World(waits=Waits(run_limit_s=1800.0))
     batch = world.plan(3)
     world.run(until=lambda: len(world.provider.runs) == 3)
 

@@ -230,6 +230,32 @@ def test_pages_forbid_what_they_dont_need(scene: Scene) -> None:
     assert scene.flower.ask("/batches/static/../extension.py").code in (403, 404)
 
 
+def test_schedules_are_shown_with_their_last_night_and_their_next(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "paceline.toml").write_text(
+        '[schedules.nightly]\ncron = "0 2 * * *"\nzone = "Europe/Berlin"\n'
+        'source = "in"\nagent = "fake:7"\nto = "out/{date}"\n'
+    )
+    due_ms, batch = 1_795_300_000_000, scene.ledger.ids["complete"]
+    with served(scene.url, tmp_path) as flower:
+        assert "nightly 0 2 * * * in Europe/Berlin none yet" in flower.ask("/batches").words
+        assert "No live beat" in flower.ask("/batches").words
+        night = {"state": "started", "batch": batch, "asked": '{"due": "2026-11-22T02:00+01:00"}'}
+        scene.client.hset(keys.night("nightly", due_ms), mapping=night)
+        scene.client.zadd(keys.nights("nightly"), {str(due_ms): due_ms})
+        scene.client.hset(
+            keys.schedule("nightly"), mapping={"paused_ms": due_ms, "paused_by": "ana", "paused_why": NASTY}
+        )
+        try:
+            shown = flower.ask("/batches")
+            assert "2026-11-22T02:00+01:00 complete" in shown.words
+            assert shown.text.count(f'href="/batch/{batch}"') == 2
+            assert f"by ana {NASTY}" in shown.words
+            assert NASTY not in shown.text
+            assert re.search(r"complete \d{4}-\d\d-\d\dT02:00", shown.words)
+        finally:
+            scene.client.delete(keys.night("nightly", due_ms), keys.nights("nightly"), keys.schedule("nightly"))
+
+
 def test_what_isnt_there_is_not_found(scene: Scene) -> None:
     for path in ("/batch/b000000000", "/batch/b000000000/submissions", "/submission/b000000000-000001", "/batch/nope"):
         assert scene.flower.ask(path).code == 404

@@ -93,7 +93,16 @@ def test_the_pool_has_a_connection_for_every_thread(tmp_path: Path) -> None:
 
 
 def test_an_answer_may_take_longer_than_kombu_waits_for_a_message(tmp_path: Path) -> None:
-    assert configured(tmp_path).conf.broker_transport_options["socket_timeout"] > 1
+    options = configured(tmp_path).conf.broker_transport_options
+
+    assert options["socket_timeout"] > options["polling_interval"] == 1
+    with celery_connection(tmp_path, PACELINE_MESSAGE_WAIT_SECONDS="0.2") as connection:
+        assert connection.transport.brpop_timeout == 0.2
+
+
+def celery_connection(tmp_path: Path, **environ: str) -> Any:
+    """Open what a worker reads messages with; it connects at its first use."""
+    return configured(tmp_path, **environ).connection_for_read()
 
 
 def test_no_key_is_in_the_configuration(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_young_runs_are_asked_after_every_five_to_ten_seconds(now: float, age: f
     assert next_poll_s(now, age, list_sweep_s(1)) - now <= 10 + 1e-6
 
 
+@given(now=st.floats(1e9, 2e9), age=st.floats(0, 60), least=st.floats(0.5, 5))
+def test_young_runs_are_asked_after_as_often_as_is_set(now: float, age: float, least: float) -> None:
+    ahead = next_poll_s(now, age, list_sweep_s(1), least_s=least) - now
+    assert least - 0.31 <= ahead <= max(least, 1) * 1.5 + 1e-6
+    assert tick_s(100, 1000, most_s=least) <= least
+
+
 @given(starts=st.floats(0, 1000), flight=st.integers(0, 100_000))
 def test_list_calls_are_one_to_five_seconds_apart(starts: float, flight: int) -> None:
     assert 1 <= tick_s(starts, flight) <= POLL_LEAST_S
