@@ -32,10 +32,15 @@ def command(port: int | None, address: str | None) -> None:
     """
     settings = load_settings()
     if given := read_secret(PASSWORD):
+        if not given.isascii():  # Flower can't compare it: nobody would get in
+            raise ConfigError(f"{PASSWORD} must be ASCII, as browsers don't agree on how to send anything else")
         os.environ[PASSWORD] = given  # Flower knows nothing of files
-    login = given or (settings.flower_login.get_secret_value() if settings.flower_login else "")
+    logins = [one for one in given.split(",") if one]  # as Flower takes the variable; each opens the door
+    if settings.flower_login is not None and not logins:
+        logins = [settings.flower_login.get_secret_value()]
     port, address = port or settings.flower_port, settings.flower_address if address is None else address
-    check_reachable(address, password=login)
+    for login in logins or [""]:
+        check_reachable(address, password=login)
     with session(settings):
         if not settings.events:
             click.echo("Task events are off: start workers with PACELINE_EVENTS=true to see tasks live.", err=True)
@@ -53,8 +58,8 @@ def check_reachable(address: str, *, password: str) -> None:
     """Raise `ConfigError` for an address that other machines reach while no password protects it."""
     if is_loopback(address):
         return
-    user, colon, secret = password.partition(",")[0].partition(":")
-    if not (user and colon and secret):
+    user, _, secret = password.partition(":")
+    if not (user and secret):
         raise ConfigError(
             f"--address {address!r} lets other machines see and stop workers;"
             f" set flower_login to USER:PASSWORD, export {PASSWORD}=USER:PASSWORD, or listen on 127.0.0.1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -117,7 +118,7 @@ def _without_numbers(text: str | None) -> str | None:
 
 
 class LiveProgress:
-    """A panel that updates in place."""
+    """A panel that updates in place, from the first thing it shows: who made it can close it by then."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -125,21 +126,33 @@ class LiveProgress:
 
         self._title = title
         self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
-        self._live.start()
 
     def show(self, moment: Moment) -> None:
         """Draw the panel anew."""
-        self._live.update(panel(self._title, moment))
+        self._draw(panel(self._title, moment))
 
     def say(self, text: str) -> None:
         """Show a sentence in the panel's place."""
         from rich.text import Text
 
-        self._live.update(Text(text, style="yellow"))
+        self._draw(Text(text, style="yellow"))
 
     def close(self) -> None:
         """Remove the panel: what stays is the closing summary."""
-        self._live.stop()
+        stop_live(self._live)
+
+    def _draw(self, what: Any) -> None:
+        self._live.start()  # which hides the cursor, the first time
+        self._live.update(what)
+
+
+def stop_live(live: Any) -> None:
+    """End a Rich display and show the cursor again, even where Ctrl-C came while it was being set up."""
+    try:
+        with suppress(IndexError):  # it takes away what it may not have got to putting there
+            live.stop()
+    finally:
+        live.console.show_cursor(True)
 
 
 def panel(title: str, moment: Moment) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from cli.follow import LOST_REDIS, title
 from cli.lost import noticing_loss
-from cli.progress import Moment, PlainProgress, duration, in_flight, panel, per_minute
+from cli.progress import Moment, PlainProgress, duration, in_flight, panel, per_minute, stop_live
 from cli.standing import NO_PACE, Standing, look, stays
 from config.logs import printable
 from config.services import Services
@@ -146,7 +146,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A panel, or a table of several, that is drawn anew in place."""
+    """A panel, or a table of several, redrawn in place, from the first thing shown on: its owner can close it then."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -154,25 +154,28 @@ class LiveScreen:
 
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._live.start()
 
     def show(self, services: Services, standings: Sequence[Standing]) -> None:
         """Draw the screen anew."""
         size = self._console.size
         if len(standings) == 1:
-            self._live.update(panel(title(standings[0].batch), _moment(standings[0])))
+            self._draw(panel(title(standings[0].batch), _moment(standings[0])))
         else:
-            self._live.update(table(standings, size.width, size.height))
+            self._draw(table(standings, size.width, size.height))
 
     def say(self, text: str) -> None:
         """Show a sentence in its place."""
         from rich.text import Text
 
-        self._live.update(Text(text, style="yellow"))
+        self._draw(Text(text, style="yellow"))
 
     def close(self) -> None:
         """Remove it: what stays is the closing summary."""
-        self._live.stop()
+        stop_live(self._live)
+
+    def _draw(self, what: Any) -> None:
+        self._live.start()  # which hides the cursor, the first time
+        self._live.update(what)
 
 
 def _moment(one: Standing) -> Moment:

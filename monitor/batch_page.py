@@ -179,10 +179,11 @@ def submissions(
         return None
     pages = max((view.total + PAGE - 1) // PAGE, 1)
     page = min(max(page, 1), pages)
-    more = ""
+    more, number, unlisted = "", view.reasons.get(reason, 0), 0
     if reason:
         ids = views.ended(batch, reason, PAGE + 1, after=after)
         more, ids = (ids[PAGE - 1] if len(ids) > PAGE else ""), ids[:PAGE]
+        unlisted = max(number - len(ids), 0) if not more and not after else 0  # a worker of version 0.1 ended those
     else:
         ids = board.page(view, (page - 1) * PAGE, PAGE)
     return {
@@ -190,7 +191,8 @@ def submissions(
         "name": view.name or view.id,
         "rows": [item_row(one) for one in board.submissions(ids)],
         "reason": reason,
-        "number": view.reasons.get(reason, 0),
+        "number": number,
+        "unlisted": unlisted,
         "reasons": dict(view.reasons),
         "more": more,
         "page": page,
@@ -214,10 +216,15 @@ def confirm_cancel(batch: BatchView, *, reachable: bool) -> dict[str, Any]:
     }
 
 
+def to_retry(batch: BatchView, reason: str) -> dict[str, int]:
+    """Count by reason what a retry would send again: what ended for that `reason`, or, without one, all that failed."""
+    counts = retryable(batch)
+    return {name: number for name, number in counts.items() if (name == reason if reason else name != CANCELLED)}
+
+
 def confirm_retry(batch: BatchView, reason: str, *, reachable: bool) -> dict[str, Any]:
     """Write what a person confirms before what failed is sent again."""
-    counts = retryable(batch)
-    chosen = {name: number for name, number in counts.items() if (name == reason if reason else name != CANCELLED)}
+    counts, chosen = retryable(batch), to_retry(batch, reason)
     number = sum(chosen.values())
     mean = batch.credits / batch.runs_accepted if batch.credits and batch.runs_accepted else None
     cost = f", about {amount(mean * number)} credits as the runs so far cost" if mean else ""
@@ -233,6 +240,6 @@ def confirm_retry(batch: BatchView, reason: str, *, reachable: bool) -> dict[str
         "button": "Send and pay again",
         "possible": number > 0 and (reachable or batch.paused != CANCELLED),
         "why_not": f"Nothing to send from here; where the batch's folder is: paceline retry {batch.id}",
-        "fields": {"reason": reason},
+        "fields": {"reason": reason, "number": str(number)},
         "choices": counts,
     }

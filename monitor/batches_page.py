@@ -15,7 +15,7 @@ from paceline.limiter import PaceView
 from paceline.model import BatchState, EndpointClass, Outcome, Rate, State
 from paceline.summary import summarize
 from paceline.waiting import stopped_by
-from paceline.wording import amount, duration
+from paceline.wording import amount, counted, duration
 
 PAGE = 50
 
@@ -52,7 +52,8 @@ def make(board: Board, *, state: str, text: str, page: int) -> dict[str, Any]:
         "fits": len(fits),
         "states": ["open", *(one.value for one in BatchState)],
         "left_out": heads.total - len(heads.batches),
-        "accounts": [account(one, heads.now_ms) for one in around.accounts.values()],
+        "accounts": [account(around.accounts[name], heads.now_ms) for name in heads.accounts],
+        "accounts_left_out": counted(heads.accounts_left_out, "more account") if heads.accounts_left_out else "",
         "workers": workers(around.signs),
         "schedules": board.schedules(heads),
         "now": shown.stamp(heads.now_ms),

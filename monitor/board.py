@@ -81,18 +81,24 @@ class Board:
         signs = _signs(rows.pop()) if alive else ()
         heads = tuple(_head(item.decode(), row) for item, row in zip(ids, rows, strict=True))
         names = dict.fromkeys([*sorted(self._settings.accounts), *sorted(name.decode() for name in accounts)])
-        return Heads(now_ms, int(total), heads, tuple(names)[:MOST_ACCOUNTS], signs)
+        left_out = max(len(names) - MOST_ACCOUNTS, 0)
+        return Heads(now_ms, int(total), heads, tuple(names)[:MOST_ACCOUNTS], signs, left_out)
 
     def batches(self, heads: Heads, shown: Sequence[str]) -> tuple[Around, list[BatchView | str]]:
-        """Read some batches and all accounts, in one round trip; of what can't be read, only the id is given."""
+        """Read some batches, their accounts and those of `heads`, in one round trip.
+
+        Of what can't be read, only the id is given.
+        """
+        accounts_of = {one.id: one.account for one in heads.batches}
+        names = dict.fromkeys([*heads.accounts, *(accounts_of[item] for item in shown if accounts_of.get(item))])
         with self._redis.pipeline(transaction=False) as pipe:
             for item in shown:
                 pipe.hgetall(keys.batch(item))
-            for name in heads.accounts:
+            for name in names:
                 self._ask_account(pipe, name, heads.now_ms)
             rows = iter(pipe.execute())
         found = [_batch(item, next(rows)) for item in shown]
-        accounts = {name: self._account(rows, name, heads.now_ms) for name in heads.accounts}
+        accounts = {name: self._account(rows, name, heads.now_ms) for name in names}
         return Around(heads.now_ms, accounts, heads.signs), found
 
     def batch(self, batch: str, *, some: int, last: int) -> BatchFacts | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,11 @@ class Desk:
             return batch_page.confirm_cancel(view, reachable=reachable(view))
         return batch_page.confirm_retry(view, reason, reachable=reachable(view))
 
-    def act(self, batch: str, verb: str, *, reason: str, why: str, by: str) -> str:
-        """Do something to a batch and say what came of it. Raises what `paceline.operating` raises."""
+    def act(self, batch: str, verb: str, *, reason: str, why: str, by: str, confirmed: int) -> str:
+        """Do something to a batch and say what came of it. Raises what `paceline.operating` raises.
+
+        A retry sends at most as many submissions as were `confirmed`, and none where there are more by now.
+        """
         services = self.views_of(self._acting)
         view = services.views.find_batch(batch)
         if view is None:
@@ -85,7 +89,7 @@ class Desk:
             case "cancel":
                 return self._cancel(services, view, by)
             case "retry":
-                return self._retry(services, view, reason)
+                return self._retry(services, view, reason, confirmed)
         raise UsageError(f"no such verb: {verb}")
 
     def act_on_account(self, account: str, verb: str, *, why: str, by: str) -> str:
@@ -128,11 +132,14 @@ class Desk:
         self._send(services, follows)
         return f"Batch {batch.id} is being cancelled."
 
-    def _retry(self, services: Services, batch: BatchView, reason: str) -> str:
+    def _retry(self, services: Services, batch: BatchView, reason: str, confirmed: int) -> str:
         operating.check_retry(batch)
+        number = sum(batch_page.to_retry(batch, reason).values())
+        if number > confirmed:  # each is paid for: the page that asked may be hours old
+            raise UsageError(f"it would be {counted(number, 'submission')} by now, not {confirmed:,}; look once more")
         if batch.paused == CANCELLED and not reachable(batch):
             raise UsageError(f"the batch's folder isn't on this machine; where it is: paceline retry {batch.id}")
-        items = operating.failed_ones(services.views, batch, reason or None)
+        items = islice(operating.failed_ones(services.views, batch, reason or None), confirmed)
         done = operating.retry(services.ledger, batch, items)
         self._send(services, done.follows)
         return (

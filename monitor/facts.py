@@ -42,13 +42,17 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The newest batches, of `total`, names of accounts, signs of live workers; `now_ms` is Redis time."""
+    """The newest batches, of `total`, names of accounts, signs of live workers; `now_ms` is Redis time.
+
+    `accounts_left_out` more accounts are not named.
+    """
 
     now_ms: int
     total: int
     batches: tuple[Head, ...]
     accounts: tuple[str, ...]
     signs: tuple[Mapping[str, object], ...]
+    accounts_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ POLICY = (
 )
 """Nothing from elsewhere, nothing inline: what a batch is named can't do anything here, escaped or not."""
 
+LIVE = ("batches", "batch", "submissions", "submission")
+"""Pages that keep themselves up to date: those have a part that the script asks for."""
+
 NOTE = "paceline_note"
 """The cookie that takes a sentence from an action to the page shown next."""
 
@@ -83,7 +86,7 @@ class Page(FlowerHandler):
     def who(self) -> str:
         """Name the person for the record: the login's user."""
         scheme, _, coded = self.request.headers.get("Authorization", "").partition(" ")
-        if self.login and scheme == "Basic":
+        if self.application.options.basic_auth and scheme == "Basic":  # type: ignore[attr-defined]  # checked by Flower
             return f"{b64decode(coded).decode('utf-8', 'replace').partition(':')[0]} from Flower"
         user = self.current_user
         return f"{user if isinstance(user, str) else f'somebody@{socket.gethostname()}'} from Flower"
@@ -94,7 +97,7 @@ class Page(FlowerHandler):
 
     async def show(self, template: str, read: Callable[[], dict[str, Any] | None]) -> None:
         """Read a page's model and write it: only what changes by itself where the script asks for that."""
-        part = bool(self.get_query_argument("part", ""))
+        part = bool(self.get_query_argument("part", "")) and template in LIVE
         try:
             model = await self.in_thread(read)
         except (RedisError, PacelineError) as error:
@@ -214,8 +217,10 @@ class BatchAct(Act):
     async def post(self, batch: str, verb: str) -> None:
         """Do it."""
         reason, why, by = self.get_body_argument("reason", ""), self.get_body_argument("why", ""), self.who()
+        confirmed = number(self.get_body_argument("number", "0"))
         await self.done(
-            self.reverse_url("batch", batch), lambda: self.desk.act(batch, verb, reason=reason, why=why, by=by)
+            self.reverse_url("batch", batch),
+            lambda: self.desk.act(batch, verb, reason=reason, why=why, by=by, confirmed=confirmed),
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from config.queues import queue_names
 from config.schema import Settings
 from config.services import pace_policy
+from monitor.board import BROKEN
 from monitor.catalog import LOOKED_AT
 from monitor.nights import ScheduleFacts, ask_nights, ask_schedules, take_nights, take_schedules
 from paceline import redis_keys as keys
@@ -19,6 +21,8 @@ from paceline.formats import FIELD, check_found
 from paceline.limiter import PaceView, parse_pace
 from paceline.model import BatchState, EndpointClass, State, batch_of
 from paceline.tallies import Tallies, parse_tallies
+
+log = logging.getLogger("paceline.flower")
 
 MOST_HELD = 1000
 """So many held submissions are looked at for the oldest of each account; there are few, as each wants a person."""
@@ -101,7 +105,7 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
         ask_nights(pipe, dues)
         rows = iter(pipe.execute())
     raws = [(item.decode(), next(rows)) for item in ids]
-    batches = [parse_batch(item, raw) for item, raw in raws if b"account" in raw]
+    batches = list(_readable(raws))
     accounts = {name: _account(rows, settings, name, now_ms) for name in names}
     workers = [_queues_of(next(rows)) for _ in alive]
     queued = {queue: int(next(rows)) for queue in queues}
@@ -131,6 +135,16 @@ def read_ledger(client: Any, settings: Settings) -> LedgerFacts:
         beats=sum(until > now_ms for _, until in beats),
         schedules=schedules,
     )
+
+
+def _readable(raws: Iterable[tuple[str, Mapping[bytes, bytes]]]) -> Iterator[BatchView]:
+    """Leave out what is damaged: one such batch must not leave all others unwatched."""
+    for item, raw in raws:
+        if b"account" in raw:
+            try:
+                yield parse_batch(item, raw)
+            except BROKEN as error:
+                log.warning("metrics.damaged", extra={"batch": item, "error": type(error).__name__})
 
 
 def _ask_account(pipe: Any, settings: Settings, name: str, now_ms: int) -> None:

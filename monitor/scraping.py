@@ -12,11 +12,19 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from tornado.ioloop import IOLoop
 
+from monitor.guard import foreign_host
+
 PATH = "/metrics"
 
 
 class GuardedMetrics(BaseHandler):  # type: ignore[misc]  # Flower has no types
     """Answers a scrape. Where Flower has a login, Prometheus sends it as basic authentication."""
+
+    def prepare(self) -> None:
+        """Refuse what was meant for another host."""
+        options = self.application.options
+        if foreign_host(self.request.host, listens_on=options.address, login=bool(options.basic_auth or options.auth)):
+            raise tornado.web.HTTPError(403, "Another host's name: use 127.0.0.1 or localhost, or set a login")
 
     @tornado.web.authenticated
     async def get(self) -> None:

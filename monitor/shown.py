@@ -47,7 +47,7 @@ def clean(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, Mapping):
-        return {name: clean(one) for name, one in value.items()}
+        return {clean(name): clean(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [clean(one) for one in value]
     return value

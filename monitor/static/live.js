@@ -85,6 +85,8 @@
         say("Live", true);
       } else if (answer.status === 401 || answer.redirected) {
         say("Your login is over; reload this page.", false);
+      } else if (answer.status === 404) {
+        say("The ledger doesn't have this any more.", false);
       } else {
         say(away(text), false);
       }

@@ -66,3 +66,27 @@ def test_an_address_for_everybody_in_the_settings_wants_a_login(address: str, tm
     result = CliRunner().invoke(command, [], env=environ, standalone_mode=False)
     assert isinstance(result.exception, ConfigError)
     assert "flower_login" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("login", "address", "why"),
+    [
+        ("ana:correct horse,:", "0.0.0.0", "lets other machines see"),  # noqa: S104
+        ("ana:correct horse,ben", "0.0.0.0", "lets other machines see"),  # noqa: S104
+        ("ana:h\u00f6rse", "127.0.0.1", "must be ASCII"),
+    ],
+)
+def test_a_login_that_lets_everybody_in_or_nobody_is_refused(
+    login: str, address: str, why: str, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from cli.flower import command
+    from paceline.errors import ConfigError
+
+    environ = {"PACELINE_FLOWER_ADDRESS": address, "PACELINE_HOME": str(tmp_path), "FLOWER_BASIC_AUTH": login}
+    environ["PACELINE_REDIS_URL"] = f"unix://{tmp_path}/none"  # it must not get so far
+    result = CliRunner().invoke(command, [], env=environ, standalone_mode=False)
+    assert isinstance(result.exception, ConfigError)
+    assert why in str(result.exception)
+    assert "horse" not in str(result.exception)

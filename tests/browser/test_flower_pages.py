@@ -122,6 +122,7 @@ def test_a_page_says_that_redis_is_away_and_goes_on_by_itself(look: Callable[...
         server.start()
         shown.page.wait_for_selector("text=No batches yet", timeout=LATER_MS)
         assert shown.page.inner_text("#pl-said") == "Live"
+        shown.page.close()  # it would ask a Flower that has ended
 
 
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, True), (NARROW, False)])
@@ -141,6 +142,7 @@ def test_pages_behind_a_login_update_themselves(look: Callable[..., Look], scene
         shown = look(f"{flower.url}/batches", login=LOGIN)
         shown.page.wait_for_selector("#pl-said >> text=Live", timeout=LATER_MS)
         shown.page.wait_for_selector("text=letters", timeout=LATER_MS)
+        shown.page.close()
 
 
 def test_without_scripts_all_is_there(browser: Any, scene: Scene) -> None:

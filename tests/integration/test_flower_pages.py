@@ -56,7 +56,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def every_page(scene: Scene) -> list[str]:
     pages = ["/batches", "/batches?state=open&q=a&page=7"]
     for which in scene.ledger.ids:
-        more = ("", "?part=1", "/submissions", "/submissions?reason=run_failed", "/cancel", "/retry")
+        more = ("", "?part=1", "/submissions", "/submissions?reason=run_failed", "/cancel", "/retry", "/retry?part=1")
         pages += [scene.path(which, one) for one in more]
         pages += [f"/submission/{scene.ledger.submission(which, 2)}"]
     return pages
@@ -114,6 +114,36 @@ def test_what_failed_for_a_reason_is_listed_in_pages(scene: Scene, monkeypatch: 
     assert query == ""
 
 
+def test_what_an_older_version_ended_is_said_to_be_missing_from_a_list(scene: Scene) -> None:
+    key, page = keys.ended(scene.ledger.ids["complete"]), scene.path("complete", "/submissions?reason=run_failed")
+    assert "earlier version" not in scene.flower.ask(page).words
+    kept = scene.client.dump(key)
+    try:
+        scene.client.zrem(key, f"run_failed\n{scene.ledger.submission('complete', 3)}")
+        assert "1 more ended with this under an earlier version" in scene.flower.ask(page).words
+        scene.client.delete(key)
+        words = scene.flower.ask(page).words
+        assert "3 more ended with this under an earlier version" in words
+        assert "None." not in words
+    finally:
+        scene.client.restore(key, 0, kept, replace=True)
+
+
+def test_a_paused_account_is_named_however_many_accounts_there_are(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.board.MOST_ACCOUNTS", 1)
+    scene.client.sadd(keys.ACCOUNTS, "another")  # before `fake` in the alphabet
+    scene.flower.act("/account/fake/pause", page="/batches", why="no money left")
+    try:
+        words = scene.flower.ask("/batches?q=letters").words
+        assert "no money left" in words
+        assert "1 more account" in words
+    finally:
+        scene.flower.act("/account/fake/resume", page="/batches")
+        scene.client.srem(keys.ACCOUNTS, "another")
+
+
 def test_submissions_are_paged_by_number_with_halves_behind(scene: Scene) -> None:
     batch = scene.ledger.ids["running"]
     half = submission_id(batch, 10**9 + 1)
@@ -152,6 +182,18 @@ def test_names_that_are_code_or_no_text_at_all_are_shown_as_they_are(scene: Scen
     shown = scene.flower.ask(f"/submission/{scene.ledger.submission('paused', 1)}").words
     assert f"0001/{NASTY}" in shown
     assert "0001/\\udcff\\udcfe.txt" in shown
+
+
+def test_a_reason_that_turns_the_line_round_is_shown_as_it_is(scene: Scene) -> None:
+    batch = keys.batch(scene.ledger.ids["running"])
+    scene.client.hset(batch, "why:\u202eno", 1)
+    try:
+        for more in ("", "/submissions", "/retry"):
+            shown = scene.flower.ask(scene.path("running", more)).text
+            assert "\u202e" not in shown, more
+            assert "\\u202eno" in shown, more
+    finally:
+        scene.client.hdel(batch, "why:\u202eno")
 
 
 def test_only_web_addresses_are_links(scene: Scene) -> None:
@@ -292,6 +334,8 @@ def test_pages_say_that_redis_is_away_and_come_back_with_it(tmp_path: Path) -> N
                 away = flower.ask(path)
                 assert away.code == 503
                 assert "Redis doesn't answer" in away.words
+            done = flower.act("/account/fake/pause", page="/batches")
+            assert "look whether it was done" in done.words
             server.start()
             assert flower.ask("/batches").code == 200
     finally:
@@ -331,7 +375,11 @@ def test_what_failed_is_sent_again_after_a_word_about_the_cost(scene: Scene) -> 
     asked = scene.flower.ask(f"{page}/retry?reason=run_failed").words
     assert "Send 3 submissions again?" in asked
     assert "paid for again" in asked
-    done = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed")
+    assert 'name="number" value="3"' in scene.flower.ask(f"{page}/retry?reason=run_failed").text
+    old = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed", number="2")
+    assert "it would be 3 submissions by now, not 2" in old.words
+    assert world.states(batch) == {"exported": 3}
+    done = scene.flower.act(f"{page}/retry", page=f"{page}/retry?reason=run_failed", reason="run_failed", number="3")
     assert "3 submissions will be sent again" in done.words
     assert world.states(batch) == {"planned": 3}
     assert "Nothing is left" in scene.flower.act(f"{page}/retry", page="/batches", reason="").words

@@ -252,6 +252,15 @@ def test_a_redis_that_is_out_of_reach_is_a_sample_and_no_error(tmp_path: Path) -
     assert scrape(settings_for(tmp_path, f"redis://127.0.0.1:{free_port()}/0")) == {("paceline_up", ()): 0}
 
 
+def test_a_damaged_batch_spoils_no_other_metric(real_redis: Any, settings: Settings) -> None:
+    open_batch(real_redis, "b000000001", 1)
+    open_batch(real_redis, "b000000002", 1)
+    real_redis.hset(keys.batch("b000000001"), "total", "many")
+    found = scrape(settings)
+    assert one(found, "paceline_up") == 1
+    assert one(found, "paceline_batches", account="fake", state="running") == 1
+
+
 def test_a_ledger_of_another_version_is_not_read(real_redis: Any, settings: Settings) -> None:
     real_redis.hset(keys.META, "format", 99)
     assert scrape(settings) == {("paceline_up", ()): 0}

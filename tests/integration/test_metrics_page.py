@@ -18,6 +18,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
+from tornado.web import RequestHandler
 
 from monitor import metrics
 from tests.support.scrape import one, read_text, settings_for, url_of
@@ -30,6 +31,7 @@ def flower_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leave Flower's routes and the registry of this process as they were."""
     before, collectors = list(urls.handlers), set(REGISTRY._collector_to_names)
     monkeypatch.setattr(metrics, "_installed", [])
+    monkeypatch.setattr(RequestHandler, "_template_loaders", {})  # an error page keeps a loader that lacks ours
     yield
     urls.handlers[:] = before
     for collector in set(REGISTRY._collector_to_names) - collectors:
@@ -113,3 +115,14 @@ def test_a_redis_that_is_gone_is_no_error_of_flowers(tmp_path: Path) -> None:
     (answer,) = ask({"/metrics": {}})
     assert answer.code == 200
     assert b"paceline_up 0" in answer.body
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_name_that_was_made_to_lead_here_gets_no_metrics_without_a_login() -> None:
+    name, _, password = LOGIN.partition(":")
+    rebound = {"headers": {"Host": "evil.example:5555"}}
+    refused, here = ask({"/metrics?1": rebound, "/metrics?2": {"headers": {"Host": "localhost:5555"}}})
+    assert (refused.code, here.code) == (403, 200)
+    assert b"paceline_" not in refused.body
+    (behind,) = ask({"/metrics": {**rebound, "auth_username": name, "auth_password": password}}, login=LOGIN)
+    assert behind.code == 200

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cli.output import size
 from cli.progress import LiveProgress, Moment, PlainProgress, duration, per_minute, plain_line
+from cli.watching import LiveScreen
 from paceline.limiter import PaceView
 from paceline.model import Rate
 
@@ -78,6 +81,27 @@ def test_a_new_cause_of_waiting_is_told_at_once(capsys: pytest.CaptureFixture[st
     progress.show(moment("another"))
     lines = capsys.readouterr().err.splitlines()
     assert [line.rpartition(" · ")[2] for line in lines] == ["one", "another"]
+
+
+@pytest.mark.parametrize("make", [lambda: LiveProgress("a batch"), LiveScreen])
+@pytest.mark.parametrize("when", ["rich.console.Console.push_render_hook", "rich.live._RefreshThread.start"])
+def test_ctrl_c_while_the_screen_is_being_set_up_leaves_the_cursor_shown(
+    make: Callable[[], Any], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [True]
+    monkeypatch.setattr(Console, "show_cursor", lambda console, show=True: shown.append(show))
+    monkeypatch.setattr(when, interrupted)
+    screen = make()  # its owner closes it from here on
+    with pytest.raises(KeyboardInterrupt):
+        screen.say("planning")
+    screen.close()
+    assert False in shown
+    assert shown[-1]
+
+
+def interrupted(*_: object) -> None:
+    """Stand in for a step that is under way when Ctrl-C is pressed."""
+    raise KeyboardInterrupt
 
 
 def test_the_panel_leaves_nothing_behind_but_what_it_restores(capsys: pytest.CaptureFixture[str]) -> None:
