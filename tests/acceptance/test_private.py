@@ -13,6 +13,7 @@ from types import TracebackType
 
 import pytest
 
+from config.embedded import EmbeddedServer
 from tests.support.command import Paceline, make_files
 from tests.support.sandbox import Sandbox
 from tests.support.server import redis_server
@@ -100,7 +101,7 @@ def test_everything_is_private_during_a_batch_after_a_kill_and_at_the_end(tmp_pa
             assert paceline("down").code == 0
     assert watch.wrong == set()
     expected = {
-        "redis.sock",
+        *({"redis.sock"} if EmbeddedServer(home).socket_path.is_relative_to(home) else set()),  # paths can be too long
         "redis.pid",
         "fleet.lock",
         "supervisor.lock",

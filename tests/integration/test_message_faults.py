@@ -93,7 +93,9 @@ def test_a_visibility_timeout_shorter_than_uploads_and_countdowns_pays_nothing_t
     with (
         redis_server(tmp_path / "redis") as url,
         Sandbox("--run-seconds", "1.5", "--fault", "delay@add:seconds=1.5") as sandbox,
-        Paceline(tmp_path, url=sandbox.url, redis_url=url, visibility_timeout_seconds="0.5") as paceline,
+        Paceline(
+            tmp_path, url=sandbox.url, redis_url=url, visibility_timeout_seconds="0.5", poll_first_seconds="1.5"
+        ) as paceline,
         worker_by_hand(paceline, sys.executable, "-m", "celery", "-A", "tests.support.hasty_broker", "worker"),
     ):
         client = redis.Redis.from_url(url)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from paceline import spool as our_spool
@@ -95,7 +95,9 @@ def old_world(released: Released, world: World) -> Any:
             self.spool = BridgedSpool(world, released)
             super().restart()
 
-    waits = released["paceline.steps.context"].Waits(**asdict(world.waits))
+    theirs_known = {one.name for one in fields(released["paceline.steps.context"].Waits)}
+    known = {name: value for name, value in asdict(world.waits).items() if name in theirs_known}
+    waits = released["paceline.steps.context"].Waits(**known)
     policy = released["paceline.limiter"].PacePolicy(**asdict(world.policy))
     return Old(world.redis, waits=waits, pace=policy, seam=world.seam)
 

@@ -15,13 +15,24 @@ import pytest
 import redis
 
 from tests.acceptance.test_run import accepted, check_output
-from tests.support.command import Paceline, make_files, wait_for
+from tests.support.command import FAST, Paceline, make_files, wait_for
 from tests.support.sandbox import Sandbox
 from tests.support.server import redis_server
 from tests.upgrade.released import unpack
 
 RUN = ("files", "--agent", "kolena:1", "--to", "out", "--files-per-run", "1")
 PACE = "5/1s"
+
+
+NEWER = ("POLL_AGAIN", "POLL_REFUSED", "MESSAGE_WAIT")
+"""Waiting times of `FAST` that the released version doesn't know, and would refuse."""
+
+
+@pytest.fixture(autouse=True)
+def only_settings_that_both_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what only this version can be told."""
+    for name in NEWER:
+        monkeypatch.delitem(FAST, f"PACELINE_{name}_SECONDS")
 
 
 @contextmanager
