@@ -55,7 +55,10 @@ def write(facts: BatchFacts, pace: PaceView | None, rate: Rate | None) -> dict[s
         "look": shown.BATCH_BADGES[batch.state],
         "cards": [
             _card(
-                "Files done", f"{files['total'] - files['pending']:,}", f"of {files['total']:,}", "metric-card-success"
+                "Files done",
+                f"{files['total'] - files['pending']:,}",
+                f"of {files['total']:,}" + (f", {files['skipped']:,} left out" if files["skipped"] else ""),
+                "metric-card-success",
             ),
             _card("In flight", f"{flight:,}", shown.used(pace) if not batch.closed else "", "metric-card-active"),
             _card(
@@ -166,7 +169,7 @@ def item_row(item: Listed) -> dict[str, Any]:
         "url": web_address(found.run_url),
         "at": shown.stamp(found.finished_ms or found.submitted_ms or found.planned_ms),
         "credits": "" if found.credits is None else amount(found.credits),
-        "error": str((found.error or {}).get("message", "")),
+        "error": str(found.error.get("message", "")) if isinstance(found.error, dict) else "",
     }
 
 

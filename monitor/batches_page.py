@@ -98,7 +98,8 @@ def row(batch: BatchView, around: Around, pace: PaceView | None, rate: Rate | No
         "state": batch.state.value,
         "look": shown.BATCH_BADGES[batch.state],
         "bar": shown.bar(batch, width=220, height=12),
-        "done": f"{done:,} of {files['total']:,}{'' if batch.listed else '+'} files",
+        "done": f"{done:,} of {files['total']:,}{'' if batch.listed else '+'} files"
+        + (f", {files['skipped']:,} left out" if files["skipped"] else ""),
         "states": " · ".join(f"{part.value:,.0f} {part.label}" for part in shown.parts_of(batch) if part.value),
         "flight": state[State.SUBMITTING] + state[State.RUNNING] + state[State.UNCERTAIN],
         "pace": "" if batch.closed else shown.used(pace),

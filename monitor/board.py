@@ -15,7 +15,7 @@ from monitor.facts import AccountFacts, BatchFacts, ClassFacts, Head, Heads, Lis
 from paceline import redis_keys as keys
 from paceline.batch_view import BatchView, parse_batch, parse_submission, read_row, state_of
 from paceline.circuit import parse_circuit
-from paceline.limiter import PaceView, parse_pace
+from paceline.limiter import PaceView, parse_hour, parse_pace
 from paceline.model import EndpointClass, Rate, Submission, submission_id
 from paceline.pauses import Pause
 from paceline.tallies import Tallies, parse_tallies
@@ -198,9 +198,7 @@ class Board:
     def _class(self, rate: Rate, used: int, raw: Mapping[bytes, bytes], now_ms: int) -> ClassFacts:
         window = self._policy.window_ms(rate)
         pace = parse_pace(rate, window, now_ms, used=used, used_last_minute=0, raw=raw, oldest=())
-        this = now_ms // 60_000
-        hour = tuple(int(raw.get(b"m:%d" % minute, b"0")) for minute in range(this - 59, this + 1))
-        return ClassFacts(pace, hour, int(raw.get(b"refused", 0)))
+        return ClassFacts(pace, parse_hour(raw, now_ms), int(raw.get(b"refused", 0)))
 
 
 def _account(

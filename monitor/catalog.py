@@ -86,7 +86,9 @@ WAITING = _gauge(
 RELEASED = _gauge("released_submissions", "account", "Planned submissions that have a message in the queue.")
 TRANSITIONS = _counter("transitions_total", "account verb", "Transitions of submissions by verb of the journal.")
 OUTCOMES = _counter(
-    "outcomes_total", "account outcome", "Submissions that ended; again when one is collected or retried."
+    "outcomes_total",
+    "account outcome",
+    "Submissions that ended; again when one is collected or retried. Of `--isolate`, wholes too.",
 )
 DUPLICATES = _counter("duplicate_runs_total", "account", "Runs beyond a submission's first: paid for twice.")
 CREDITS = _counter("credits_total", "account", "Credits that runs have used, as their provider says.", "credits")

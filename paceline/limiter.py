@@ -111,22 +111,18 @@ class Limiter:
             used, minute, raw, oldest = pipe.execute()
         return parse_pace(rate, window, now, used=used, used_last_minute=minute, raw=raw, oldest=oldest)
 
-    def last_hour(self, account: str, endpoint: EndpointClass) -> tuple[int, ...]:
-        """Return how many permits were granted in each of the last 60 minutes of the clock, oldest first.
-
-        The last one is the minute under way. A permit that was handed back unused is counted.
-        """
-        raw: Mapping[bytes, bytes] = self._redis.hgetall(keys.pace_state(account, endpoint))
-        this = int(self._redis.time()[0]) // 60
-        return tuple(int(raw.get(b"m:%d" % minute, b"0")) for minute in range(this - 59, this + 1))
-
-    def refused(self, account: str, endpoint: EndpointClass) -> int:
-        """Return how many requests of the class were answered with 429; begins anew after a day without any request."""
-        return int(self._redis.hget(keys.pace_state(account, endpoint), "refused") or 0)
-
     @staticmethod
     def _keys(account: str, endpoint: EndpointClass) -> list[str]:
         return [keys.pace_log(account, endpoint), keys.pace_state(account, endpoint)]
+
+
+def parse_hour(raw: Mapping[bytes, bytes], now_ms: int) -> tuple[int, ...]:
+    """Return how many permits were granted in each of the last 60 minutes of the clock, by a class's state.
+
+    The oldest comes first, the last one is the minute under way.
+    """
+    this = now_ms // 60_000
+    return tuple(int(raw.get(b"m:%d" % minute, b"0")) for minute in range(this - 59, this + 1))
 
 
 def parse_pace(

@@ -39,9 +39,9 @@ collected; every other key carries a TTL. Lua scripts get their keys from here, 
 | `pl:chains:holders` | hash | chain → worker whose turn is under way | permanent |
 | `pl:workers` | zset | workers by the end of their sign of life (ms) | permanent |
 | `pl:worker:{id}` | string | a live worker: roles, host, version | 15 s |
-| `pl:schedule:{name}` | hash | a schedule: cron and zone, the last due time decided on (ms), pause | permanent |
-| `pl:schedule:{name}:nights` | zset | its nights by due time (ms), the last hundred | permanent |
-| `pl:night:{name}:{due}` | hash | a night: what was asked, state, lease, batch, what was told | permanent |
+| `pl:schedule:{name}` | hash | a schedule: cron and zone, the last due time decided on (ms), pause | 400 days unseen |
+| `pl:schedule:{name}:nights` | zset | its nights by due time (ms), the last hundred | 400 days |
+| `pl:night:{name}:{due}` | hash | a night: what was asked, state, lease, batch, what was told | 400 days |
 | `pl:beats` | zset | processes that send ticks by the end of their sign of life (ms) | permanent |
 | `pl:hook:{account}:{digest}` | string | a webhook's delivery that has been taken | ten minutes |
 """
@@ -225,8 +225,6 @@ PERMANENT = (
     r"pl:g:.+:(due|runs|uncertain|known)",
     r"pl:(leases|exports|held|chains|chains:woken|chains:holders|workers)",
     r"pl:(removing|forgotten|beats)",
-    r"pl:schedule:[^:]+(:nights)?",
-    r"pl:night:[^:]+:\d+",
     r"pl:known(:[0-9a-f]+:[0-9a-f]+)?",
 )
 """Patterns of the keys that may live without a TTL: until their batch is collected, or what they know is forgotten."""

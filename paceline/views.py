@@ -204,7 +204,8 @@ class Views:
             for item in ids:
                 pipe.xrange(keys.journal(batch_of(submission)), item, item)
             rows = pipe.execute()
-        return [{**read_row(raw), "at_ms": item.partition("-")[0]} for item, ((_, raw),) in zip(ids, rows, strict=True)]
+        found = [(item, entry[1]) for item, entries in zip(ids, rows, strict=True) for entry in entries]
+        return [{**read_row(raw), "at_ms": item.partition("-")[0]} for item, raw in found]
 
     def account(self, account: str) -> AccountView:
         """Return an account's address and pause."""

@@ -1,5 +1,6 @@
 --! with clock
--- Start a night on a person's word that was left out, couldn't be started, or waits.
+-- Start a night on a person's word that was left out, couldn't be started, or waits. What it comes to is told anew, but
+-- for what is past: that it was left out, or late.
 -- KEYS 1 night hash
 -- ARGV 1 holder, 2 lease (ms), 3 what is asked now (JSON); of a night that was begun, what was asked then stays
 -- RETURNS 1, or 0 if it is started already or somebody is about it
@@ -10,4 +11,8 @@ if not row[3] then redis.call('HSET', KEYS[1], 'asked', ARGV[3]) end
 redis.call('HSET', KEYS[1], 'state', 'starting', 'reason', '', 'error', '', 'holder', ARGV[1], 'tries', 1,
   'lease_ms', string.format('%.0f', now + tonumber(ARGV[2])))
 redis.call('HDEL', KEYS[1], 'settled')
+redis.call('HINCRBY', KEYS[1], 'again', 1)
+for _, event in ipairs({ 'not_started', 'failed', 'held', 'succeeded' }) do
+  redis.call('HDEL', KEYS[1], 'told:' .. event, 'telling:' .. event)
+end
 return 1

@@ -4,7 +4,7 @@
 -- KEYS 1 schedule hash, 2 nights zset, 3 night hash
 -- ARGV 1 due time (ms), 2 state, 3 reason or '', 4 what is asked (JSON), 5 lease (ms), 6 holder,
 --      7 the last due time decided on as the caller knows it (ms); '' for a night that a person starts,
---      8 nights kept, 9 what the keys of nights begin with, 10 error or ''
+--      8 nights kept, 9 what the keys of nights begin with, 10 error or '', 11 ms after which nights are forgotten
 -- RETURNS 1, 2 if a person had started it already, or 0 if it, or others, were decided meanwhile
 if ARGV[7] ~= '' then
   if redis.call('HGET', KEYS[1], 'decided_ms') ~= ARGV[7] then return 0 end
@@ -18,6 +18,8 @@ if ARGV[2] == 'starting' then
   redis.call('HSET', KEYS[3], 'holder', ARGV[6], 'lease_ms', string.format('%.0f', now + tonumber(ARGV[5])), 'tries', 1)
 end
 redis.call('ZADD', KEYS[2], ARGV[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[11])
+redis.call('PEXPIRE', KEYS[3], ARGV[11])
 local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[8])
 if surplus > 0 then
   -- One that isn't through is never dropped, however old it is.

@@ -15,6 +15,10 @@ from paceline.schedules.night import Night, NightState, Skip
 MOST_TRIES = 10
 """A night that couldn't be started so often is given up: something is wrong that a person must see."""
 
+MOST_WAITING = 100
+"""So many nights may wait; further ones are left out, and somebody is told: a batch that is stuck for days would
+otherwise be followed by hundreds, each of which is paid for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -45,17 +49,24 @@ def is_open(night: Night, complete: bool) -> bool:
     return night.state in (NightState.WAITING, NightState.STARTING)
 
 
-def decide(rules: Rules, dues: Sequence[datetime], *, busy: bool, paused: bool, now: datetime) -> list[Noted]:
-    """Decide about the due times that have come, in order. `busy`: a night before them is open."""
+def decide(
+    rules: Rules, dues: Sequence[datetime], *, busy: bool, paused: bool, now: datetime, waiting: int = 0
+) -> list[Noted]:
+    """Decide about the due times that have come, in order.
+
+    `busy`: a night before them is open; `waiting`: so many nights wait for their turn already.
+    """
     found = []
     for at, due in enumerate(dues):
-        one = _decide(rules, due, last=at == len(dues) - 1, busy=busy, paused=paused, now=now)
+        full = waiting >= MOST_WAITING
+        one = _decide(rules, due, last=at == len(dues) - 1, busy=busy, full=full, paused=paused, now=now)
+        waiting += one.state is NightState.WAITING
         busy = busy or one.state in (NightState.STARTING, NightState.WAITING)
         found.append(one)
     return found
 
 
-def _decide(rules: Rules, due: datetime, *, last: bool, busy: bool, paused: bool, now: datetime) -> Noted:
+def _decide(rules: Rules, due: datetime, *, last: bool, busy: bool, full: bool, paused: bool, now: datetime) -> Noted:
     missed = (now - due).total_seconds() > rules.late_s
     if paused:
         return Noted(due, NightState.SKIPPED, Skip.PAUSED)
@@ -63,7 +74,7 @@ def _decide(rules: Rules, due: datetime, *, last: bool, busy: bool, paused: bool
         return Noted(due, NightState.SKIPPED, Skip.MISSED)
     if not busy:
         return Noted(due, NightState.STARTING)
-    if rules.queues or (missed and rules.catch_up == "all"):
+    if not full and (rules.queues or (missed and rules.catch_up == "all")):
         return Noted(due, NightState.WAITING)
     return Noted(due, NightState.SKIPPED, Skip.OVERLAP)
 

@@ -52,6 +52,7 @@ class Night:
     tries: int = 0
     told: Mapping[str, str] = field(default_factory=dict)
     settled: str = ""
+    again: int = 0
 
     @property
     def due(self) -> datetime:
@@ -88,4 +89,5 @@ def parse_night(schedule: str, due_ms: int, raw: Mapping[bytes, bytes]) -> Night
         tries=int(row.get("tries", 0)),
         told=told,
         settled=row.get("settled", ""),
+        again=int(row.get("again", 0)),
     )

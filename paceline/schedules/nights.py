@@ -16,6 +16,9 @@ from paceline.scripts import Arg, Scripts
 KEPT = 100
 """Nights kept for each schedule, beside those that aren't through."""
 
+FORGET_MS = 400 * 86_400_000
+"""A schedule that nobody looks at for so long, and a night after so long, are forgotten: a yearly one is just not."""
+
 TELL_LONGEST_MS = 3_600_000
 
 
@@ -50,18 +53,13 @@ class Nights:
 
     def see(self, schedule: str, times: str) -> Standing:
         """Look at a schedule; `times` are its cron and zone. One that is new, or has other times now, begins now."""
-        now, decided, paused, former = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times])
+        now, decided, paused, former = self._scripts.run("schedule_see", [keys.schedule(schedule)], [times, FORGET_MS])
         return Standing(int(now), int(decided), bool(paused), former.decode())
 
     def times(self, schedule: str) -> str | None:
         """Return the cron and zone that whoever looked last goes by; None where nobody has looked."""
         raw = self._redis.hget(keys.schedule(schedule), "times")
         return raw.decode() if raw is not None else None
-
-    def decided(self, schedule: str, times: str) -> int | None:
-        """Return the last due time decided on, without changing anything; None for one that is new or has changed."""
-        raw = self._redis.hmget(keys.schedule(schedule), ["times", "decided_ms"])
-        return int(raw[1]) if raw[0] is not None and raw[0].decode() == times and raw[1] else None
 
     def claim(
         self,
@@ -83,9 +81,8 @@ class Nights:
         wanted = [keys.schedule(schedule), keys.nights(schedule), keys.night(schedule, due_ms)]
         args: list[Arg] = [due_ms, state.value, reason, json.dumps(asked), round(lease_s * 1000), holder]
         known = "" if decided_ms is None else str(decided_ms)
-        return int(
-            self._scripts.run("night_claim", wanted, [*args, known, KEPT, keys.night(schedule, ""), _raw(error)])
-        )
+        args += [known, KEPT, keys.night(schedule, ""), _raw(error), FORGET_MS]
+        return int(self._scripts.run("night_claim", wanted, args))
 
     def take(self, schedule: str, due_ms: int, holder: str, lease_s: float) -> int:
         """Take a night to start it; return the number of the try, 0 if it isn't to be had."""
@@ -165,6 +162,7 @@ class Nights:
         if not self._redis.hsetnx(key, "paused_ms", now_ms):
             return False
         self._redis.hset(key, mapping={"paused_by": _raw(by), "paused_why": _raw(reason)})
+        self._redis.pexpire(key, FORGET_MS)
         return True
 
     def resume(self, schedule: str) -> bool:

@@ -42,8 +42,11 @@ def message(event: Event, night: Night, end: End) -> dict[str, Any]:
 
 
 def message_id(event: Event, night: Night) -> str:
-    """Name an event: it is the same for every try, so that a receiver knows what it has already."""
-    return f"{night.schedule}_{night.due_ms}_{event.value}"
+    """Name an event: it is the same for every try, so that a receiver knows what it has already.
+
+    A night that a person starts again has new events.
+    """
+    return f"{night.schedule}_{night.due_ms}_{event.value}" + (f"_{night.again}" if night.again else "")
 
 
 def tell(to: Sequence[str], name: str, value: dict[str, Any], *, folder: str, secrets: Collection[str]) -> None:

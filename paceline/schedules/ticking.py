@@ -59,10 +59,15 @@ def tick(
         log.warning("schedule.begins_anew", extra={"schedule": plan.name, "times": plan.key, "former": standing.former})
     now = at_ms(standing.now_ms)
     dues = plan.times.between(at_ms(standing.decided_ms), now, KEPT)
-    known = [(night, night.state is NightState.STARTED and complete(night)) for night in nights.last(plan.name)]
+    # What is settled is over, also where a person has some of its batch sent again.
+    known = [
+        (night, bool(night.settled) or (night.state is NightState.STARTED and complete(night)))
+        for night in nights.last(plan.name)
+    ]
     busy = any(is_open(night, over) for night, over in known)
+    waiting = sum(night.state is NightState.WAITING for night, _ in known)
     decided_ms, found = standing.decided_ms, None
-    for noted in decide(plan.rules, dues, busy=busy, paused=standing.paused, now=now):
+    for noted in decide(plan.rules, dues, busy=busy, waiting=waiting, paused=standing.paused, now=now):
         holder = new_holder()
         answer, state = _note(plan, nights, noted, holder, lease_s, decided_ms)
         if not answer:

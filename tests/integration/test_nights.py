@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,101 +12,14 @@ from hypothesis import strategies as st
 
 from paceline import redis_keys as keys
 from paceline.errors import UsageError
-from paceline.schedules.deciding import MOST_TRIES, Rules
+from paceline.schedules.deciding import MOST_TRIES, MOST_WAITING
 from paceline.schedules.due import Cron, ms_of
+from paceline.schedules.judging import Event
 from paceline.schedules.night import Night, NightState, Skip
-from paceline.schedules.nights import KEPT, Nights
-from paceline.schedules.ticking import Carry, Plan, note_paused, tick
-from paceline.scripts import Scripts
-
-START = datetime(2026, 11, 22, 0, 30, tzinfo=UTC)
-CLOCK = "pl:test:clock"
-LEASE_S = 60.0
-LATE_S = 300.0
-
-
-class Interrupting(Nights):
-    """Lets something else happen between the look at a schedule and what is done about it."""
-
-    def __init__(self, redis: Any, scripts: Scripts, between: Callable[[], None]) -> None:
-        super().__init__(redis, scripts)
-        self._between = between
-
-    def last(self, schedule: str, number: int = 0) -> list[Night]:
-        found = super().last(schedule, number)
-        self._between()
-        return found
-
-
-class Machine:
-    """Ticks of any number of workers, carriers that can be killed, batches that are complete when told."""
-
-    def __init__(self, redis: Any, *, cron: str = "0 * * * *", catch_up: str = "latest", queues: bool = False) -> None:
-        redis.flushdb()
-        self.redis = redis
-        self.scripts = Scripts(redis, clock="key")
-        self.nights = Nights(redis, self.scripts)
-        self.plan = Plan("n", Cron(cron), Rules(catch_up, queues, LATE_S), self.pin)
-        self.now = START
-        self.pass_(0)
-        self.carriers: list[Carry] = []
-        self.opened: dict[str, int] = {}
-        self.complete: set[str] = set()
-        self.most_open = 0
-        self._numbers = itertools.count()
-
-    def pin(self, due: datetime) -> dict[str, Any]:
-        return {"due": due.isoformat(), "schedule": f"n@{due.isoformat()}"}
-
-    def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        self.redis.set(CLOCK, ms_of(self.now))
-
-    def tick(self, nights: Nights | None = None) -> None:
-        used = nights or self.nights
-        found = tick(self.plan, used, self.is_complete, lambda: f"w#{next(self._numbers)}", LEASE_S)
-        if found is not None:
-            self.carriers.append(found)
-
-    def two_at_once(self) -> None:
-        self.tick(Interrupting(self.redis, self.scripts, self.tick))
-
-    def is_complete(self, night: Night) -> bool:
-        return night.batch in self.complete
-
-    def begin(self, carry: Carry) -> bool:
-        """As far as the ledger: the batch is noted, then opened, which may be done twice."""
-        night = self.nights.find(carry.schedule, carry.due_ms)
-        assert night is not None
-        batch = f"batch of {night.asked['schedule']}"
-        if not self.nights.keep(carry.schedule, carry.due_ms, carry.holder, LEASE_S, batch):
-            return False
-        self.opened[batch] = self.opened.get(batch, 0) + 1
-        self.most_open = max(self.most_open, len(self.opened.keys() - self.complete))
-        return True
-
-    def carry(self, carry: Carry) -> None:
-        if self.begin(carry):
-            assert self.nights.end(carry.schedule, carry.due_ms, carry.holder, NightState.STARTED, begun=True)
-
-    def finish_all(self) -> None:
-        self.complete |= self.opened.keys()
-
-    def settle(self) -> None:
-        """Let everything come to its end, once the leases of those that died have run out."""
-        self.pass_(LEASE_S)
-        for _ in range(300):
-            self.tick()
-            for one in self.carriers:
-                self.carry(one)
-            self.carriers.clear()
-            self.finish_all()
-            if not any(night.state in (NightState.WAITING, NightState.STARTING) for night in self.nights.last("n")):
-                return
-        raise AssertionError("it never comes to rest")
-
-    def outcomes(self) -> list[str]:
-        return [night.reason or night.state.value for night in self.nights.last("n")]
+from paceline.schedules.nights import KEPT
+from paceline.schedules.telling import message_id
+from paceline.schedules.ticking import Carry, Plan, note_paused
+from tests.support.night_machine import CLOCK, LATE_S, LEASE_S, START, Machine
 
 
 @pytest.fixture
@@ -303,18 +215,6 @@ def test_a_person_starts_again_what_was_left_out_and_nothing_else(machine: Machi
     assert (found.asked, found.state) == ({"new": 1}, NightState.STARTING)
 
 
-def test_a_night_that_a_person_has_just_started_again_is_not_settled_on_an_older_look(machine: Machine) -> None:
-    machine.tick()
-    machine.pass_(4 * 3600)
-    machine.tick()
-    seen = machine.nights.last("n")[0]
-    assert machine.nights.again("n", seen.due_ms, "me", LEASE_S, {"new": 1})
-    machine.nights.settle(seen, "skipped")
-    found = machine.nights.find("n", seen.due_ms)
-    assert found is not None
-    assert found.settled == ""
-
-
 def test_settling_a_night_that_is_no_longer_kept_leaves_nothing(machine: Machine, real_redis: Any) -> None:
     machine.tick()
     machine.pass_(1800)
@@ -483,3 +383,61 @@ def test_a_night_that_is_started_again_is_not_settled_by_who_looked_before(machi
     assert machine.nights.end("n", one.due_ms, "person", NightState.FAILED, error="no source")
     machine.nights.settle(machine.nights.last("n")[0], "failed")
     assert machine.nights.last("n")[0].settled == "failed"
+
+
+def test_a_night_that_is_settled_never_keeps_the_next_one_back(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(1800)
+    machine.tick()
+    machine.carry(machine.carriers.pop())
+    machine.nights.settle(machine.nights.last("n")[0], "done")  # and a person has some of its batch sent again
+
+    def asked_about(night: Night) -> bool:
+        raise AssertionError(f"the ledger is asked about {night}")
+
+    machine.is_complete = asked_about  # type: ignore[method-assign]  # each look at a batch costs round trips
+    machine.pass_(3600)
+    machine.tick()
+    assert machine.outcomes() == ["started", "starting"]
+
+
+def test_what_a_night_comes_to_that_is_started_again_is_told_again(machine: Machine) -> None:
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    (one,) = machine.carriers
+    assert machine.nights.end("n", one.due_ms, one.holder, NightState.FAILED, error="no source")
+    (failed,) = machine.nights.last("n")
+    for event in (Event.NOT_STARTED, Event.DEADLINE):
+        machine.nights.note_told(failed, event.value, 1)
+    assert machine.nights.tell(failed, Event.NOT_STARTED.value, 60.0, 5) == -1
+
+    assert machine.nights.again("n", one.due_ms, "person", LEASE_S, {})
+
+    (again,) = machine.nights.last("n")
+    assert machine.nights.tell(again, Event.NOT_STARTED.value, 60.0, 5) == 1
+    assert machine.nights.tell(again, Event.DEADLINE.value, 60.0, 5) == -1  # that is as late as it was
+    assert message_id(Event.NOT_STARTED, again) == message_id(Event.NOT_STARTED, failed) + "_1"
+
+
+def test_a_queue_that_is_full_leaves_nights_out(real_redis: Any) -> None:
+    machine = Machine(real_redis, queues=True)
+    machine.tick()
+    for _ in range(MOST_WAITING + 3):
+        machine.pass_(3600)
+        machine.tick()
+        for one in machine.carriers:
+            machine.carry(one)  # it never ends
+        machine.carriers.clear()
+    outcomes = [night.reason or night.state.value for night in machine.nights.last("n")]
+    assert outcomes == ["started", *["waiting"] * MOST_WAITING, "overlap", "overlap"]
+
+
+def test_a_schedule_that_nobody_looks_at_is_forgotten_some_day(machine: Machine, real_redis: Any) -> None:
+    machine.nights.pause("n", 1, "me", "moving house")
+    machine.tick()
+    machine.pass_(3600)
+    machine.tick()
+    names = [name.decode() for name in real_redis.scan_iter("pl:*") if name != CLOCK.encode()]
+    assert len([name for name in names if "night" in name or "schedule" in name]) == 3
+    assert [name for name in names if real_redis.pttl(name) < 0] == []
