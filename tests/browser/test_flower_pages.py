@@ -14,6 +14,11 @@ import redis
 from config.embedded import EmbeddedServer
 from paceline import redis_keys as keys
 from paceline.model import EndpointClass
+from paceline.schedules.beats import note_beat
+from paceline.schedules.due import at_ms, written
+from paceline.schedules.night import NightState
+from paceline.schedules.nights import Nights
+from paceline.scripts import Scripts
 from paceline.views import Views
 from tests.browser.conftest import NARROW, WIDE, Look
 from tests.support import world as worlds
@@ -165,10 +170,12 @@ def test_pictures_for_the_docs(look: Callable[..., Look], tmp_path: Path) -> Non
         client: Any = redis.Redis(unix_socket_path=str(server.socket_path))
         ledger = Ledger(client, tmp_path).fill()
         dress_up(client, ledger)
+        schedule(client, tmp_path, ledger)
         with served(f"unix://{server.socket_path}", tmp_path) as flower:
             shown = look(f"{flower.url}/batches", height=1100)
             live(shown)
-            shown.picture("flower-batches")
+            assert "nightly" in shown.page.inner_text("#pl-live")
+            shown.picture("flower-batches", whole=True)
             shown.page.close()  # before its server ends: it would ask in vain, and say so
             shown = look(f"{flower.url}/batch/{ledger.ids['complete']}", height=900, dark=True)
             live(shown)
@@ -176,6 +183,22 @@ def test_pictures_for_the_docs(look: Callable[..., Look], tmp_path: Path) -> Non
             shown.page.close()
         client.close()
     worlds.MADE.clear()  # its server has ended before it would be looked at
+
+
+def schedule(client: Any, folder: Path, ledger: Ledger) -> None:
+    """Give the settings a schedule, whose last night is the batch that is complete, and a beat."""
+    (folder / "paceline.toml").write_text(
+        '[schedules.nightly]\ncron = "0 2 * * *"\nzone = "Europe/Berlin"\nsource = "invoices"\nagent = "fake:7"\n'
+        'to = "results/{date}"\n'
+    )
+    now_ms = int(client.time()[0]) * 1000
+    nights, due = Nights(client, Scripts(client)), now_ms - 3_600_000
+    nights.claim(
+        "nightly", due, NightState.STARTING, {"due": written(at_ms(due))}, holder="w", lease_s=60, decided_ms=None
+    )
+    nights.keep("nightly", due, "w", 60, ledger.ids["complete"])
+    nights.end("nightly", due, "w", NightState.STARTED, begun=True)
+    note_beat(client, "host-1:4519@90f3ad1c", now_ms, 600)
 
 
 def dress_up(client: Any, ledger: Ledger) -> None:
