@@ -414,4 +414,54 @@ OPERATOR = (
     ),
 )
 
-MUTANTS = (*LEDGER, *STEPS, *EDGES, *OPERATOR)
+NIGHTS = (
+    Mutant(
+        "a due time decided twice",
+        "two beats decide on the same look, and a night that was left out is started, or one is left out unseen",
+        "paceline/lua/night_claim.lua",
+        (("  if redis.call('HGET', KEYS[1], 'decided_ms') ~= ARGV[7] then return 0 end\n", ""),),
+        ("tests/integration/test_nights.py::test_who_decided_on_an_older_view_is_refused",),
+    ),
+    Mutant(
+        "a night's batch by its settings",
+        "editing a schedule while its night is planned pays for the same files twice",
+        "paceline/model.py",
+        (
+            (
+                "            parts = [SCHEDULE, night, self.account, self.provider, self.agent]\n",
+                "            parts.append(night)\n",
+            ),
+        ),
+        ("tests/unit/test_schedule_settings.py::test_a_nights_batch_is_known_by_schedule_and_due_time",),
+    ),
+    Mutant(
+        "a carrier that keeps what it lost",
+        "two processes plan the same night at once, and both say how it ended",
+        "paceline/lua/night_take.lua",
+        (
+            (
+                "  if row[1] ~= 'starting' or row[2] ~= ARGV[1] then return 0 end\n",
+                "  if row[1] ~= 'starting' then return 0 end\n",
+            ),
+        ),
+        ("tests/integration/test_nights.py::test_a_holder_who_is_silent_is_replaced_and_then_has_no_say",),
+    ),
+    Mutant(
+        "a form without its token",
+        "any page that somebody looks at can cancel batches, or send failed ones again",
+        "monitor/handlers.py",
+        (("        RequestHandler.check_xsrf_cookie(self)\n", ""),),
+        ("tests/integration/test_flower_pages.py::test_forged_forms_change_nothing",),
+    ),
+    Mutant(
+        "a takeover unseen",
+        "workers of two formats write to one ledger, each in its own way",
+        "paceline/formats.py",
+        (("  if format and format ~= '{FORMAT_VERSION}' then", "  if format and format == '0' then"),),
+        (
+            "tests/integration/test_versions.py::test_what_a_provider_answered_after_a_takeover_waits_for_the_version_that_can_take_it",
+        ),
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *EDGES, *OPERATOR, *NIGHTS)
