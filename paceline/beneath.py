@@ -48,7 +48,12 @@ def real_path(root: str, path: str) -> str | None:
     Raises `OSError` if it leads nowhere.
     """
     within = os.path.realpath(root, strict=True).rstrip("/") + "/"
-    real = os.path.realpath(f"{root}/{path}", strict=True) + "/"
+    try:
+        real = os.path.realpath(f"{root}/{path}", strict=True) + "/"
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # of `readlink`: what was a symlink a moment ago is none any more
+            raise FileNotFoundError(errno.ENOENT, "exchanged while it was looked up", path) from error
+        raise
     return real.removeprefix(within)[:-1] if real.startswith(within) else None
 
 

@@ -353,3 +353,22 @@ def test_a_descriptor_does_not_leak_into_other_programs(root: Path) -> None:
 
     with SourceRoot(str(root)).open(planned(root, "a")) as file:
         assert not os.get_inheritable(file.fileno())
+
+
+def test_a_symlink_exchanged_while_it_is_looked_up_is_a_problem_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source" / "real").mkdir(parents=True)
+    (tmp_path / "source" / "real" / "a.txt").write_bytes(b"abc")
+    link, real = tmp_path / "source" / "sub", os.readlink
+    link.symlink_to("real")
+
+    def exchanged(path: Any, **more: Any) -> Any:
+        if link.is_symlink():
+            link.unlink()
+            link.mkdir()
+        return real(path, **more)
+
+    monkeypatch.setattr(os, "readlink", exchanged)
+    with pytest.raises(FileMissing, match="exchanged while it was looked up"):
+        SourceRoot(str(tmp_path / "source")).check(SourceFile("sub/a.txt", 3, 0))
