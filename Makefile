@@ -15,7 +15,7 @@ help:
 	@echo 'make test-image  what the Dockerfile does, without Docker'
 	@echo 'make test-browser  the pages in a headless Chromium, which is installed if there is none'
 	@echo 'make screenshots   take the pictures in docs/images anew'
-	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 3 minutes'
+	@echo 'make prove   every crash, and every pair of them, on the virtual clock: 6 minutes'
 	@echo 'make soak    kill everything, 200 times, and count what was paid (SEED=N repeats, EVIDENCE=DIR keeps)'
 	@echo 'make hosts   three machines, cut off for a minute each and killed, around one Redis: 10 minutes (SEED=N, EVIDENCE=DIR)'
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
