@@ -45,7 +45,7 @@ VERBS = {
     "beat": ("cli.beat", "Send the ticks that start schedules."),
     "hooks": ("cli.hooks", "Take hints that runs have ended: webhooks, streams."),
     "alive": ("cli.alive", "Tell whether a worker, beat or Flower is alive here."),
-    "flower": ("cli.flower", "Watch the workers in Flower."),
+    "flower": ("cli.flower", "Watch batches and workers in Flower."),
     "sandbox": ("sandbox.command", "Stand in for the providers' APIs on this machine."),
 }
 """Verb → the module whose `command` it is, and the line it has in `--help`."""

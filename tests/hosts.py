@@ -6,7 +6,6 @@ power. Afterwards the sandbox's own log says what was accepted, and the checker 
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import sys
@@ -26,7 +25,7 @@ import click
 from paceline.lifecycle import Verb
 from paceline.views import Views
 from tests.soak.checker import Ending, Evidence, Totals, busiest, check
-from tests.soak.round import digests_of, lines_of, list_runs, read_journal
+from tests.soak.round import digests_of, evidence, read_journal
 from tests.support.command import make_files, wait_for
 from tests.support.hosts import LEASE_AND_SETTLE_S, Host, Kind, Site, site
 from tests.support.namespaces import Cable
@@ -209,22 +208,12 @@ def _permits_s(journal: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def _gather(built: Site, plan: Plan, endings: Sequence[Ending]) -> Evidence:
     folder = built.desk.folder
-    requests = built.sandbox.log()
-    runs = list_runs(built.sandbox, built.desk.environment["KOLENA_API_KEY"])
     client: Any = built.redis.client()
-    batch, journal = read_journal(client)
-    for name, rows in (("requests", requests), ("runs", runs), ("journal", journal)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    out = folder / "out"
-    return Evidence(
-        batch=batch,
-        requests=requests,
-        runs=runs,
-        manifest=lines_of(out / "manifest.jsonl"),
-        journal=journal,
-        results=lines_of(out / "results.jsonl"),
-        files=lines_of(out / "files.jsonl"),
-        failures=lines_of(out / "failures.jsonl"),
+    return evidence(
+        folder,
+        built.sandbox,
+        built.desk.environment["KOLENA_API_KEY"],
+        read_journal(client),
         digests=digests_of(folder / "files"),
         endings=endings,
         limit=plan.limit,

@@ -7,7 +7,7 @@ import json
 import random
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import redis
 
 from config.embedded import EmbeddedServer
-from tests.soak.checker import Evidence, Verdict, check
+from tests.soak.checker import Ending, Evidence, Verdict, check
 from tests.soak.commands import Commands, settings_of
 from tests.soak.plan import FAULT_AT, Kill, Mode, Plan, Point, Victim
 from tests.soak.processes import Stops, TcpRedis, all_of, kill, named
@@ -231,12 +231,35 @@ def gather(
     digests: dict[str, str],
 ) -> Evidence:
     """Collect what a batch left behind, and keep what isn't in the folder anyway."""
-    requests = sandbox.log()
-    runs = list_runs(sandbox, paceline.environment["KOLENA_API_KEY"])
-    batch, journal = _journal(paceline.home) if server is None else read_journal(redis.Redis.from_url(server.url))
+    found = _journal(paceline.home) if server is None else read_journal(redis.Redis.from_url(server.url))
+    return evidence(
+        folder,
+        sandbox,
+        paceline.environment["KOLENA_API_KEY"],
+        found,
+        digests=digests,
+        endings=commands.endings,
+        limit=LIMIT,
+        window_s=WINDOW_S,
+    )
+
+
+def evidence(
+    folder: Path,
+    sandbox: Sandbox,
+    key: str,
+    found: tuple[str, list[dict[str, str]]],
+    *,
+    digests: dict[str, str],
+    endings: Sequence[Ending],
+    limit: int,
+    window_s: float,
+) -> Evidence:
+    """Put together what a batch with its output in `folder`/out left behind; `found` is what `read_journal` returns."""
+    batch, journal = found
+    requests, runs, out = sandbox.log(), list_runs(sandbox, key), folder / "out"
     for name, rows in (("requests", requests), ("runs", runs), ("journal", journal)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    out = folder / "out"
     return Evidence(
         batch=batch,
         requests=requests,
@@ -247,9 +270,9 @@ def gather(
         files=lines_of(out / "files.jsonl"),
         failures=lines_of(out / "failures.jsonl"),
         digests=digests,
-        endings=commands.endings,
-        limit=LIMIT,
-        window_s=WINDOW_S,
+        endings=endings,
+        limit=limit,
+        window_s=window_s,
     )
 
 

@@ -12,16 +12,17 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.serving import Serving
 
 ENDINGS = ("refused", "failed run", "good run", "server error", "dropped", "broken JSON", "not JSON", "good run")
 """What the n-th submission meets at its first attempt; those after the last, and all second attempts, are good runs."""
 
 
-class EchoProvider:
+class EchoProvider(Serving):
     """Listens on 127.0.0.1 while its block runs. `posts` are the external ids in order of arrival."""
 
     def __init__(self, evil: Callable[[str], str], endings: tuple[str, ...] = ENDINGS) -> None:
@@ -42,21 +43,7 @@ class EchoProvider:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> EchoProvider:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def answer_read(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer a question after an agent, a run, or a list of runs."""

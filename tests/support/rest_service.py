@@ -10,15 +10,16 @@ import email.policy
 import hashlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.serving import Serving
 
 AGENT = "7"
 
 
-class RestService:
+class RestService(Serving):
     """Listens on 127.0.0.1 while its block runs. `runs` are those it has started, by id."""
 
     def __init__(self, key: str) -> None:
@@ -44,21 +45,7 @@ class RestService:
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> RestService:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def answer(self, handler: BaseHTTPRequestHandler, do: Any) -> None:
         """Check the key, do what was asked, send what it came to."""
