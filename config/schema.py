@@ -142,8 +142,8 @@ class Fleet(Table):
     visibility_timeout_seconds: float = Field(
         86_400,
         gt=0,
-        description="until Celery delivers an unacknowledged message again; the same in every process on one Redis,"
-        " longer than the longest upload",
+        description="until kombu delivers an unacknowledged message again; our workers note none in Redis, so that it"
+        " matters only for older ones beside them",
     )
     results_ttl_seconds: float = Field(
         604_800, ge=1, description="how long Celery's results backend keeps a run's payload"

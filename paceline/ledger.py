@@ -354,5 +354,12 @@ class Ledger(Decisions, Isolation):
 
     def exported(self, submission: str, generation: int) -> Moved | Lost:
         """Record that every sink holds the submission durably."""
-        more = [keys.digests(submission)]
-        return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
+        return self.exported_all([(submission, generation)])[0]
+
+    def exported_all(self, ids: Sequence[tuple[str, int]]) -> list[Moved | Lost]:
+        """Record that for several submissions, each with its generation, in one round trip."""
+        calls: list[tuple[list[str], list[Arg]]] = [
+            ([*self._way(item), keys.digests(item)], [item, generation]) for item, generation in ids
+        ]
+        rows = self._scripts.run_many("exported", calls)
+        return [self._as_moved(row, item, Step.CLOSE) for (item, _), row in zip(ids, rows, strict=True)]

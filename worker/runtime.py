@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -32,13 +34,13 @@ class Runtime:
     messenger: Messenger
     tracing: Tracing | None = None
 
-    def carry(self, step: Step, key: str) -> None:
-        """Do one step and send what follows from it."""
-        if self.tracing is None:
-            follows = self.runner.run(step, key)
-        else:
-            with self.tracing.step(step, key):
-                follows = self.runner.run(step, key)
+    def carry(self, step: Step, keys: Sequence[str]) -> None:
+        """Do one step, for one key or several, and send what follows from it."""
+        with ExitStack() as spans:
+            if self.tracing is not None:
+                for key in keys:
+                    spans.enter_context(self.tracing.step(step, key))
+            follows = self.runner.run(step, *keys)
         self.messenger.send(follows)
 
     def rescue(self) -> None:
