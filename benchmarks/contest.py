@@ -33,8 +33,8 @@ class Case:
 
     @property
     def floor(self) -> float:
-        """Makespan ÷ least of a fleet that loses no time, but lets no permit be counted twice: see `paceline.limiter`."""
-        return PacePolicy().window_ms(Rate(self.limit, float(self.window_s))) / 1000 / self.window_s
+        """Makespan ÷ least of a fleet that loses no time and keeps the limiter's margin; answers come at once."""
+        return PacePolicy().least_window_s(Rate(self.limit, float(self.window_s))) / self.window_s
 
 
 @dataclass(frozen=True, slots=True)

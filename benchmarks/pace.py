@@ -72,7 +72,10 @@ def _contest(case: Case, part: str, *, apart_s: float = 0.0) -> Table:
         settings = {"workers": WORKERS, "upload_threads": THREADS, **limits(add=case.rate)}
         product = stack.enter_context(Product(folder, sandbox, **settings))
         ours = _Contestant("paceline", product.key, lambda: product.run(source, timeout_s=patience_s))
-        rivals = [*_scripts(sandbox.url, files), *_celeries(stack, folder, product, sandbox.url, case, files, patience_s)]
+        rivals = [
+            *_scripts(sandbox.url, files),
+            *_celeries(stack, folder, product, sandbox.url, case, files, patience_s),
+        ]
         with ThreadPoolExecutor(1 + len(rivals)) as pool:
             begun = [pool.submit(_begin, one, number * apart_s) for number, one in enumerate([ours, *rivals])]
             for future in begun:
@@ -110,9 +113,7 @@ def _celeries(
     for number, (what, rate) in enumerate([("whole limit", per_minute), ("a quarter of it", per_minute / WORKERS)], 1):
         broker, key = f"redis+socket://{product.socket_path}?virtual_host={number}", f"celery-rival-{number}"
         workers = stack.enter_context(
-            celery_workers(
-                folder / key, broker, url=url, key=key, rate=f"{rate:g}/m", workers=WORKERS, threads=THREADS
-            )
+            celery_workers(folder / key, broker, url=url, key=key, rate=f"{rate:g}/m", workers=WORKERS, threads=THREADS)
         )
         who = f'Celery, {WORKERS} workers, each rate_limit="{rate:g}/m" ({what}), retry after a 429'
         contestants.append(_Contestant(who, key, lambda workers=workers: workers.run(files, patience_s)))  # type: ignore[misc]
@@ -127,7 +128,9 @@ def _table(case: Case, part: str, ours: Seen, rivals: Mapping[str, Seen]) -> Tab
     )
     _judge(table, case, ours)
     for number, (who, one) in enumerate(rivals.items()):
-        what = f": makespan ÷ least · answers 429 · most in any {case.window_s} s · without a run" if number == 0 else ""
+        what = (
+            f": makespan ÷ least · answers 429 · most in any {case.window_s} s · without a run" if number == 0 else ""
+        )
         missing = case.submissions - one.accepted
         table.rival(f"{who}{what}", f"{one.makespan_s / case.least_s:.3f} · {one.refused} · {one.busiest} · {missing}")
     return table
@@ -138,7 +141,7 @@ def _judge(table: Table, case: Case, ours: Seen) -> None:
     ratio = ours.makespan_s / case.least_s
     if case.window_s >= 60:
         table.at_most("makespan ÷ least possible", ratio, MOST, "{:.3f}")
-        table.fact("… of which the permits' life and margin", f"{case.floor:.3f}")
+        table.fact("… of which the limiter's margin", f"{case.floor:.3f}")
     else:
         table.at_most("makespan ÷ floor", ratio / case.floor, MOST, "{:.3f}")
         table.fact("makespan ÷ least possible · floor of that", f"{ratio:.3f} · {case.floor:.3f}")
@@ -168,7 +171,7 @@ def _accounts(case: Case) -> Table:
         every = [seen(sandbox, standing.keys[name], case) for name in names]
     table = Table(
         f"pace, {ACCOUNTS} accounts, {case.rate}",
-        f'{ACCOUNTS} accounts at once on one fleet of {WORKERS} upload processes, each {case.submissions} submissions'
+        f"{ACCOUNTS} accounts at once on one fleet of {WORKERS} upload processes, each {case.submissions} submissions"
         f' of one file under "{case.rate}"; the least possible is {case.least_s:g} s for each',
     )
     ratios = sorted(one.makespan_s / case.least_s for one in every)
@@ -220,7 +223,10 @@ GROWS = "48 submissions of one file, 24 allowed in any second"
 def grow(scale: int) -> Mapping[str, float]:
     """Send `scale` times 48 submissions under "24/1s"; a limit's time is used up a window after the last arrival."""
     case = Case(24, 1, 48 * scale)
-    with tempfile.TemporaryDirectory() as folder, Sandbox("--limit", f"add={case.rate}", "--run-seconds", "1") as sandbox:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Sandbox("--limit", f"add={case.rate}", "--run-seconds", "1") as sandbox,
+    ):
         source = make_files(Path(folder) / "source", case.submissions)
         settings = {"workers": WORKERS, "upload_threads": THREADS, **limits(add=case.rate)}
         with Product(Path(folder), sandbox, **settings) as product:

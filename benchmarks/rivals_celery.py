@@ -1,8 +1,9 @@
 """A plain Celery application that sends files as runs, one task for each, with Celery's own `rate_limit`.
 
 Written as Celery's documentation recommends (User Guide: Tasks, "Task.rate_limit" and "Retrying"; Optimizing, "Prefetch
-Limits"): the limit counts per worker, a task that is refused is retried with a countdown, and `worker_prefetch_multiplier`
-is 1 so that no worker hoards what others could send. Its settings are variables, as the workers are other processes.
+Limits"): the limit counts per worker, a task that is refused is retried with a countdown, and
+`worker_prefetch_multiplier` is 1 so that no worker hoards what others could send. Its settings are variables, as the
+workers are other processes.
 
     RIVAL_BROKER=redis://… RIVAL_RATE=10/m RIVAL_URL=http://… RIVAL_KEY=… celery -A benchmarks.rivals_celery worker
 """
