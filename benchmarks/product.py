@@ -68,6 +68,11 @@ class Product:
             "KOLENA_API_KEY": self.key,
         }
 
+    @property
+    def socket_path(self) -> Path:
+        """Where the embedded Redis listens."""
+        return self._server.socket_path
+
     def __enter__(self) -> Product:
         self._server.start()
         self.redis = Redis.from_url(f"unix://{self._server.socket_path}")
