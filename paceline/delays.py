@@ -31,8 +31,18 @@ SWEEP_LONGEST_S = 240.0
 """Within the five minutes after which `lua/take_due.lua` thinks that the clock was set back."""
 
 
+_ROUNDED_S = 0.002
+"""Due times are kept in milliseconds; rounded up, one would lie after its point of the grid."""
+
+
 def next_poll_s(
-    now_s: float, age_s: float, sweep_s: float, *, least_s: float = POLL_LEAST_S, together: bool = True
+    now_s: float,
+    age_s: float,
+    sweep_s: float,
+    *,
+    late_s: float = 0.0,
+    least_s: float = POLL_LEAST_S,
+    together: bool = True,
 ) -> float:
     """Return when to ask after a run again, as a time on the same clock as `now_s`.
 
@@ -42,17 +52,17 @@ def next_poll_s(
     The result is a multiple of `least_s`, so that runs started at different moments come to share their calls, or of
     half of it: the second question after a run shouldn't wait for ten seconds, nor times between five and ten become
     ten. Questions about single runs have nothing to share.
+
+    It counts from when the run was due, `late_s` ago: the last of several calls is always late, and would miss every
+    other turn. That may shorten one time between two questions by half of `least_s` (where runs share no call, by a
+    sixteenth, lest the pace be passed), never their mean.
     """
     wait_s = max(
         least_s, min(age_s / (AGE_SHARE if together else AGE_SHARE / 2), POLL_LONGEST_S - least_s / 2), sweep_s
     )
     grid_s = least_s if together and age_s >= least_s >= wait_s else least_s / 2
-    return math.ceil((now_s + wait_s - late_s(least_s)) / grid_s) * grid_s
-
-
-def late_s(least_s: float) -> float:
-    """Return how late after its grid point a question may come; without this allowance it would always skip one."""
-    return least_s / 16
+    due_s = now_s - min(late_s, least_s / (2 if together else 16))
+    return math.ceil((due_s + wait_s - _ROUNDED_S) / grid_s) * grid_s
 
 
 def slack_s(least_s: float) -> float:

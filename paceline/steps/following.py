@@ -123,7 +123,9 @@ def _settle(
             view = ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
-            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s, least_s=again_s, together=lists)
+            snoozed[run.submission] = next_poll_s(
+                due.now_s, run.age_s, sweep_s, late_s=run.late_s, least_s=again_s, together=lists
+            )
             continue
         ended.append((run, ending))
     follows = finish(context, ended, round(due.now_s * 1000))

@@ -33,11 +33,23 @@ def test_the_first_question_comes_one_to_two_seconds_after_the_start() -> None:
 LISTS = Rate(1200, 60.0)
 
 
-@given(now=st.floats(1e9, 2e9), age=st.floats(0, 1e6), calls=st.integers(0, 1000))
-def test_later_questions_are_five_to_sixty_seconds_apart_and_share_a_grid(now: float, age: float, calls: int) -> None:
-    due = next_poll_s(now, age, list_sweep_s(calls, LISTS))
-    assert POLL_LEAST_S - 0.32 <= due - now <= POLL_LONGEST_S + 1e-6
+@given(now=st.floats(1e9, 2e9), age=st.floats(0, 1e6), calls=st.integers(0, 1000), late=st.floats(-0.5, 60))
+def test_later_questions_are_five_to_sixty_seconds_apart_and_share_a_grid(
+    now: float, age: float, calls: int, late: float
+) -> None:
+    due = next_poll_s(now, age, list_sweep_s(calls, LISTS), late_s=late)
+    was_due = now - min(late, 2.5)
+    assert POLL_LEAST_S - 0.0021 <= due - was_due <= POLL_LONGEST_S + 1e-6
     assert due % (POLL_LEAST_S / 2) == 0
+
+
+@given(points=st.integers(200_000_000, 400_000_000), late=st.floats(0, 2.49), age=st.floats(5, 600))
+def test_the_last_of_several_calls_misses_no_turn(points: int, late: float, age: float) -> None:
+    point = points * POLL_LEAST_S
+    after = next_poll_s(point + late, age, 0.0, late_s=late)
+    assert after == point + POLL_LEAST_S
+    single = next_poll_s(point + late, min(age, 300), 0.0, late_s=late, together=False)
+    assert single - (point + late) >= POLL_LEAST_S * 15 / 16 - 0.0021
 
 
 @given(now=st.floats(1e9, 2e9), age=st.floats(5, 600), calls=st.integers(0, 6))
