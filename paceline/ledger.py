@@ -107,13 +107,34 @@ class Ledger(Decisions, Isolation):
         ledger was lost. For `sending_s` from now somebody may still be sending it; only then it begins to settle.
         Raises `UnknownBatch`.
         """
+        call = self._plan_call(batch, planned, manifest_bytes, skipped, in_doubt, sending_s)
+        return self._planned(batch, self._scripts.run("plan", *call), in_doubt)
+
+    def plan_all(self, batch: str, planned: Sequence[tuple[PlannedSubmission, int, int]]) -> list[Moved | Lost]:
+        """Register submissions in order, in one round trip, as `plan` does each: with `manifest_bytes` and `skipped`.
+
+        Where the connection breaks, the first so many are registered. Raises `UnknownBatch`.
+        """
+        calls = [self._plan_call(batch, one, length, skipped) for one, length, skipped in planned]
+        return [self._planned(batch, row) for row in self._scripts.run_many("plan", calls)]
+
+    def _plan_call(
+        self,
+        batch: str,
+        planned: PlannedSubmission,
+        manifest_bytes: int,
+        skipped: int,
+        in_doubt: bool = False,
+        sending_s: float = 0.0,
+    ) -> tuple[list[str], list[Arg]]:
         submission = submission_id(batch, planned.index)
         state = State.UNCERTAIN if in_doubt else State.PLANNED
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
         args += [manifest_bytes, skipped, state.value, round(sending_s * 1000)]
-        way = self._way(submission)
-        more = [keys.files(submission), keys.halves(batch)]
-        new, wake, generation = self._scripts.run("plan", [*way, *more], args)
+        return [*self._way(submission), keys.files(submission), keys.halves(batch)], args
+
+    def _planned(self, batch: str, row: Sequence[int], in_doubt: bool = False) -> Moved | Lost:
+        new, wake, generation = row
         if int(new) < 0:
             raise UnknownBatch(f"no batch {batch}")
         if not new:

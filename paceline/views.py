@@ -177,9 +177,9 @@ class Views:
         """Return the indexes of a batch's halves, in no order that means anything."""
         return [index_of(item.decode()) for item in self._redis.zrange(keys.halves(batch), 0, -1)]
 
-    def ids(self, batch: BatchView) -> Iterator[str]:
-        """Give the ids of a batch's submissions in the order of their files, each followed by its halves."""
-        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id)))
+    def ids(self, batch: BatchView, skip: int = 0) -> Iterator[str]:
+        """Give the ids of a batch's submissions but the first `skip`, by their files, each followed by its halves."""
+        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id), skip))
 
     def some_submissions(self, submissions: Sequence[str]) -> list[Submission]:
         """Return submissions in the order of their ids as given, in one round trip; unknown ones are left out."""

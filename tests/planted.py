@@ -319,7 +319,7 @@ EDGES = (
         "a note that isn't synced",
         "after a power cut, a request that was under way is forgotten by Redis and by the spool",
         "paceline/spool.py",
-        (("            if durable:\n                os.fsync(self._file)\n", ""),),
+        (("            if durable:\n                os.fsync(now.file)\n", ""),),
         ("tests/unit/test_spool.py",),
     ),
     Mutant(

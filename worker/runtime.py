@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.messages import Messenger
+from config.queues import EXPORT_QUEUE
 from config.services import Services, open_context, open_services
 from config.settings import load_settings
 from config.telemetry import telemetry_wanted
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from worker.tracing import Tracing
 
 log = logging.getLogger("paceline.worker")
+
+EXPORTS_WAITING = 100
+"""So many messages are worked off in a few seconds; more of them are a backlog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,16 @@ class Runtime:
         self.messenger.send(follows)
 
     def rescue(self) -> None:
-        """Restart what is overdue."""
-        self.messenger.send(self.runner.rescue())
+        """Restart what is overdue.
+
+        While many exports wait for a worker, none is sent again: they are late, not lost. Each would be worked off in
+        vain, the others would be later for it, and soon there would be nothing but repetitions.
+        """
+        follows = self.runner.rescue()
+        redis: Any = self.services.redis
+        if any(follow.step is Step.EXPORT for follow in follows) and redis.llen(EXPORT_QUEUE) > EXPORTS_WAITING:
+            follows = [follow for follow in follows if follow.step is not Step.EXPORT]
+        self.messenger.send(follows)
 
 
 @cache

@@ -32,10 +32,11 @@ from paceline.replies import Moved
 from paceline.results import MemoryResults, Results
 from paceline.runner import Runner
 from paceline.sinks.base import Closing, Part, Sink
-from paceline.spool import Notes, Request, Spool, Verdict
+from paceline.spool import Request, Spool, Verdict
 from paceline.steps.context import Account, Context, Waits
 from paceline.views import Views
 from tests.support.fake_provider import FakeProvider
+from tests.support.notes import Notes
 from tests.support.seam import Crash, Seam, SeamRedis, SeamScripts, Through
 
 CLOCK_KEY = "pl:test:clock"
