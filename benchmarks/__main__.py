@@ -11,7 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import engine, following, growth, known, million, pace, packing, pages, plan, primary, report, uploads
+from benchmarks import (
+    engine,
+    following,
+    growth,
+    known,
+    million,
+    pace,
+    packing,
+    pages,
+    plan,
+    primary,
+    report,
+    split,
+    uploads,
+)
 from benchmarks.results import Section, machine, write_results
 from benchmarks.size import Size
 from benchmarks.table import Table, as_text
@@ -24,6 +38,7 @@ PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "upload": uploads.measure,
     "engine": engine.measure,
     "primary": primary.measure,
+    "split": split.measure,
     "million": million.measure,
     "known": known.measure,
     "pages": pages.measure,

@@ -68,6 +68,10 @@ class Product:
             "KOLENA_API_KEY": self.key,
         }
 
+    def use_key(self, key: str) -> None:
+        """Send this key; the sandbox counts by it."""
+        self.key = self._environment["KOLENA_API_KEY"] = key
+
     def __enter__(self) -> Product:
         self._server.start()
         self.redis = Redis.from_url(f"unix://{self._server.socket_path}")
