@@ -1,7 +1,7 @@
 """Measure what one Redis primary gives: the ledger alone, driven by several processes, synced always and every second.
 
-What messages, results and requests cost on top is the part `engine`'s to tell. The server's capacity is computed from
-its CPU time, and where a look at the clock would show the clients instead, says so.
+What messages and results cost on top is the part `engine`'s to tell, and what an account costs that waits for its
+permits, the last table here. Where the clients keep the server from its best, its best is computed from its CPU time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from typing import Any
 from redis import Redis
 
 from benchmarks.primary_client import TURN, Life
-from benchmarks.product import cpu_s
+from benchmarks.product import Product, cpu_s, limits, make_files
 from benchmarks.size import Size
 from benchmarks.table import Table
 from config.embedded import EmbeddedServer
+from tests.support.sandbox import Sandbox
 
 SECONDS = {Size.QUICK: 2.0, Size.NORMAL: 15.0, Size.LONG: 60.0}
 CLIENTS = ((1, 1), (3, 4))
 """Processes, and threads in each: one client alone waits for every sync; a dozen share them."""
+
+PACE = "40/60s"
 
 STEPS = ("plan", "release", "begin", "accept", "due", "finish", "export")
 
@@ -66,7 +69,7 @@ def measure(size: Size) -> list[Table]:
                 _drive(table, redis, socket, processes, threads, SECONDS[size])
             table.fact("500 bytes written and synced on this disk, median ms", f"{_sync_ms(folder):.2f}")
         tables.append(table)
-    return [*tables, _by_step(4 if size is Size.QUICK else 40)]
+    return [*tables, _by_step(4 if size is Size.QUICK else 40), _at_pace(6 if size is Size.QUICK else 80)]
 
 
 @contextmanager
@@ -164,6 +167,30 @@ def _turn(redis: Any, life: Life) -> dict[str, tuple[float, int]]:
     finished = timed("finish", lambda: life.finish(due))
     timed("export", lambda: life.export(finished))
     return seen
+
+
+def _at_pace(submissions: int) -> Table:
+    """Tell what a whole fleet takes for one account at its pace, where each permit has a turn of its chain."""
+    table = Table(
+        "primary, one account at its pace",
+        f'a whole fleet, limit "{PACE}", {submissions} submissions of one file, runs of 20 to 60 s; what a fleet of'
+        " more accounts pays once (start, signs of life, questions for messages) is in it",
+    )
+    arguments = ("--limit", f"add={PACE}", "--run-seconds", "20-60")
+    with tempfile.TemporaryDirectory() as name, Sandbox(*arguments) as sandbox:
+        source = make_files(Path(name) / "source", submissions)
+        with Product(Path(name), sandbox, **limits(add=PACE)) as product:
+            before = Facts.of(product.redis)
+            ran = product.run(source, timeout_s=900)
+            after = Facts.of(product.redis)
+    calls = (after.calls - before.calls).total()
+    workers_s = sum(used for who, used in ran.cpu_s.items() if who.startswith("worker"))
+    table.fact("seconds", f"{ran.seconds:.0f}")
+    table.fact("Redis commands/s, those inside scripts included", f"{calls / ran.seconds:,.0f}")
+    table.fact("Redis commands per submission", f"{calls / submissions:,.0f}")
+    table.fact("Redis, % of a core", f"{(after.cpu_s - before.cpu_s) / ran.seconds * 100:.2f}")
+    table.fact("workers, % of a core", f"{workers_s / ran.seconds * 100:.2f}")
+    return table
 
 
 def _sync_ms(folder: Path) -> float:
