@@ -134,3 +134,27 @@ def _commands(submissions: int, counts: Counter[str]) -> Table:
     for text, some in sorted(by.items(), key=lambda item: -item[1].total()):
         table.fact(text, f"{some.total() / submissions:.2f}")
     return table
+
+
+GROWS = "100 submissions of one file"
+
+
+def grow(scale: int) -> Mapping[str, float]:
+    """Carry `scale` times 100 submissions through a fleet of their own."""
+    off = [word for name in ("add", "list", "get", "other") for word in ("--limit", f"{name}=off")]
+    settings = {"workers": WORKERS, **limits(add=FREE, list=FREE, get=FREE)}
+    with tempfile.TemporaryDirectory() as name, Sandbox(*off, "--run-seconds", "0") as sandbox:
+        source = make_files(Path(name) / "source", 100 * scale)
+        with Product(Path(name), sandbox, **settings) as product:
+            before = redis_facts(product)
+            ran = product.run(source, timeout_s=1200)
+            after = redis_facts(product)
+    calls, kept = (Counter(after[what]) - Counter(before[what]) for what in ("calls", "bytes"))
+    return {
+        "seconds, first permit → last record": ran.summary["seconds"],
+        "CPU seconds of the fleet": sum(ran.cpu_s.values()),
+        "Redis commands": calls.total(),
+        "bytes kept in Redis": kept.total(),
+        "peak MB of the largest worker": max(mb for who, mb in ran.peak_mb.items() if who.startswith("worker")),
+        "peak MB of the command": ran.peak_mb["command"],
+    }
