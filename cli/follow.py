@@ -28,7 +28,7 @@ from config.messages import Messenger, make_app
 from config.pacing import class_of as class_of
 from config.services import Services
 from paceline.batch_view import CANCELLED
-from paceline.decisions import BY_PERSON
+from paceline.ending import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
 from paceline.formats import check_format
 from paceline.limiter import PaceView
