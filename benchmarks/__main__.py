@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import engine, following, known, million, pace, packing, pages, plan, report, uploads
+from benchmarks import engine, following, known, million, pace, packing, pages, plan, report, start, uploads
 from benchmarks.results import Section, machine, write_results
 from benchmarks.size import Size
 from benchmarks.table import Table, as_text
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "known": known.measure,
     "pages": pages.measure,
     "report": report.measure,
+    "start": start.measure,
 }
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
