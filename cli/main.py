@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exits import Exit, exit_of
+from cli.importing import importing
 from paceline.errors import PacelineError
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Verbs(click.Group):
         """Import a verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        with importing():
+            command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
         return command
 
     def resolve_command(

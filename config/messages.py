@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from config.celeryconfig import celery_settings
 from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
 from paceline.model import Follow, Step, batch_of
@@ -25,6 +24,7 @@ def make_app(settings: Settings) -> Celery:
     from celery import Celery
 
     from config import transport
+    from config.celeryconfig import celery_settings
 
     transport.install()
     app = Celery("paceline", set_as_current=False)
