@@ -51,7 +51,7 @@ def measure(size: Size) -> list[Table]:
         environment = as_installed(folder)
         commands = _commands(folder, environment, 3 if quick else 15)
         first = _first_bytes(folder, environment, 1 if quick else 7)
-        resting = idle.table(folder, environment, 5.0 if quick else 60.0)
+        resting = idle.table(folder, environment, 5.0 if quick else 45.0)
     return [commands, first, resting]
 
 

@@ -24,6 +24,9 @@ HEAVY = {
     "rich",
 }
 
+READERS = ["cli.limits", "cli.listing", "cli.show", "cli.status"]
+"""Verbs that only read the ledger: they send no message and no request."""
+
 _LOOK = """
 import json, sys
 from cli.main import main
@@ -65,3 +68,11 @@ def test_a_completed_verb_imports_no_verb() -> None:
     assert said.split() == [f"plain,{name}" for name in VERBS if name.startswith("s")]
     assert not HEAVY & modules
     assert not modules & {module for module, _ in VERBS.values()}
+
+
+def test_verbs_that_read_the_ledger_import_neither_celery_nor_httpx() -> None:
+    """Together those take as long as all the rest of `paceline status`."""
+    code = f"import sys, {', '.join(READERS)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert not {"amqp", "celery", "httpx", "kombu", "producers", "rich"} & set(done.stdout.split())
