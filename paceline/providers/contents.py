@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -28,14 +27,24 @@ def contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
         yield from pieces(upload, stream, chunk_bytes)
 
 
+def whole(upload: Upload) -> bytes:
+    """Return all of the file's bytes; raises as `contents` does."""
+    with opened(upload) as stream:
+        found = list(pieces(upload, stream, upload.size_bytes + 1))
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
 def pieces(upload: Upload, stream: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """Give an open file's bytes; raises as `contents` does."""
     before = stamp(stream)
+    sized = before is not None and before[2] == upload.size_bytes
     left = upload.size_bytes
     while True:
-        chunk = _read(upload, stream, min(chunk_bytes, left + 1))
+        asked = min(chunk_bytes, left + 1)
+        chunk = _read(upload, stream, asked)
         left -= len(chunk)
-        if left < 0 or (left == 0 and _read(upload, stream, 1)):
+        at_end = sized and len(chunk) < asked  # by the file's size and by what it gave: no need to ask for more
+        if left < 0 or (left == 0 and not at_end and _read(upload, stream, 1)):
             raise FileChanged(f"{upload.path!r} has grown since it was planned; plan again", path=upload.path)
         if left == 0:
             if stamp(stream) != before:
@@ -67,10 +76,11 @@ def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:
 
 def stamp(stream: IO[bytes]) -> tuple[int, int, int, int] | None:
     """Return device, inode, size and modification time (ns) of an open file; None for a stream that is no file."""
-    with contextlib.suppress(OSError, AttributeError, io.UnsupportedOperation):
+    try:
         status = os.fstat(stream.fileno())
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    return None
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def gathered(pieces: Iterable[bytes], least_bytes: int) -> Iterator[bytes]:

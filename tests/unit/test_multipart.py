@@ -83,6 +83,29 @@ def test_a_name_can_neither_break_the_frame_nor_the_encoding(name: str, written:
     assert written.encode() in body
 
 
+ODD_KINDS = [
+    "a.pdf",
+    "A.PDF",
+    "x.tar.gz",
+    "x.tgz",
+    ".txt",
+    "txt",
+    "a.",
+    "a.nothing",
+    "data:a.csv",
+    "data:,x.txt",
+    "é.png",
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*ODD_KINDS, "a.b.html", "a.svgz", "1_.Z", "my file-1.docx", "a.txt\n", 'q".json', "http://x.txt"]
+)
+def test_every_kind_of_file_is_what_the_vendors_client_would_say(name: str) -> None:
+    ours = Multipart([], [held(name, b"x")], boundary="edge")
+    assert b"".join(ours) == vendors([(name, b"x")], [])[0]
+
+
 def test_fields_come_before_files() -> None:
     body = b"".join(Multipart([("user_defined_id", "b.b-1")], [held("a.txt", b"data")]))
     assert body.index(b'name="user_defined_id"\r\n\r\nb.b-1\r\n') < body.index(b'name="files"; filename="a.txt"')
