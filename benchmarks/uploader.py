@@ -35,7 +35,7 @@ class Opener:
     def open(self, file: PlannedFile) -> IO[bytes]:
         """Open a file for reading."""
         opened = self._root.open(file)
-        self.most = max(self.most, len(os.listdir("/proc/self/fd")))
+        pass
         return opened
 
 
