@@ -60,6 +60,10 @@ class SourceRoot:
         # Without a buffer: everybody reads whole blocks, and of 300 small files each would pay for one.
         return io.FileIO(self._at_its_place(file, _open))
 
+    def read(self, file: PlannedFile | SourceFile) -> bytes:
+        """Return all bytes of a file that fits in memory; raises as `check` does, also if it changes meanwhile."""
+        return self._at_its_place(file, _read)
+
     def _at_its_place(
         self, file: PlannedFile | SourceFile, act: Callable[[PlannedFile | SourceFile, int, str], Result]
     ) -> Result:
@@ -130,6 +134,20 @@ def _open(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
+    descriptor = _open(file, folder, name)
+    try:
+        data = os.read(descriptor, file.size_bytes + 1)
+        while len(data) < file.size_bytes and (more := os.read(descriptor, file.size_bytes + 1 - len(data))):
+            data += more
+        _compare(file, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+    if len(data) != file.size_bytes:
+        raise FileChanged(f"{file.path!r} gave {len(data)} bytes, {file.size_bytes} were planned", path=file.path)
+    return data
 
 
 def _compare(file: PlannedFile | SourceFile, found: os.stat_result) -> None:

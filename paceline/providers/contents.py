@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from paceline.errors import FileChanged, FileMissing, SourceUnreachable
+from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreachable
 from paceline.providers.base import Upload
 
 CHUNK_BYTES = 256 * 1024
@@ -29,9 +29,15 @@ def contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
 
 def whole(upload: Upload) -> bytes:
     """Return all of the file's bytes; raises as `contents` does."""
-    with opened(upload) as stream:
-        found = list(pieces(upload, stream, upload.size_bytes + 1))
-    return found[0] if len(found) == 1 else b"".join(found)
+    if upload.read is None:
+        return b"".join(contents(upload, upload.size_bytes + 1))
+    try:
+        data = upload.read()
+    except OSError as error:
+        raise _problem(upload, error) from error
+    if len(data) != upload.size_bytes:
+        raise FileChanged(f"{upload.path!r} isn't what was planned; plan again", path=upload.path)
+    return data
 
 
 def pieces(upload: Upload, stream: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
@@ -60,11 +66,16 @@ def opened(upload: Upload) -> IO[bytes]:
     """Open a file; raises as `contents` does."""
     try:
         return upload.open()
-    except FileNotFoundError as error:
-        raise FileMissing(f"{upload.path!r} can't be opened", path=upload.path) from error
     except OSError as error:
-        # `open` has turned what is about the file into `FileProblem`; this is about the machine or the mount.
-        raise SourceUnreachable(f"{upload.path!r} can't be opened: {error.strerror}", path=upload.path) from error
+        raise _problem(upload, error) from error
+
+
+def _problem(upload: Upload, error: OSError) -> FileProblem:
+    text = f"{upload.path!r} can't be opened"
+    if isinstance(error, FileNotFoundError):
+        return FileMissing(text, path=upload.path)
+    # A root has turned what is about the file into `FileProblem`; this is about the machine or the mount.
+    return SourceUnreachable(f"{text}: {error.strerror}", path=upload.path)
 
 
 def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:

@@ -50,7 +50,7 @@ class Multipart:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        digests = digests_for(self._length)
+        digests = digests_for(self._length, len(self._parts))
         self._digests = digests.found
         try:
             yield from self._chunks(digests)

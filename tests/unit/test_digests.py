@@ -10,20 +10,21 @@ import pytest
 
 from paceline.errors import FileChanged
 from paceline.providers.contents import CHUNK_BYTES
-from paceline.providers.digests import AHEAD, THREAD_BYTES, AtOnce, Beside, Piece, digests_for
+from paceline.providers.digests import AHEAD, LARGE_FILE_BYTES, THREAD_BYTES, AtOnce, Beside, Piece, digests_for
 from paceline.providers.multipart import Multipart
 from tests.unit.test_multipart import held
 
-LARGE = [b"a" * (2 * CHUNK_BYTES + 1), b"b", b"", b"c" * CHUNK_BYTES, *(bytes([n]) * 9_000 for n in range(100)), b"d"]
+LARGE = [b"a" * (9 * CHUNK_BYTES + 1), b"b", b"", b"c" * CHUNK_BYTES, *(bytes([n]) * 90_000 for n in range(9)), b"d"]
 
 
 def hashers() -> int:
     return sum(thread.name == "paceline-digests" for thread in threading.enumerate())
 
 
-def test_only_a_large_body_has_a_thread_for_its_digests() -> None:
-    assert isinstance(digests_for(THREAD_BYTES - 1), AtOnce)
-    beside = digests_for(THREAD_BYTES)
+def test_only_large_files_have_a_thread_for_their_digests() -> None:
+    assert isinstance(digests_for(THREAD_BYTES - 1, 1), AtOnce)
+    assert isinstance(digests_for(300 * LARGE_FILE_BYTES - 1, 300), AtOnce)
+    beside = digests_for(THREAD_BYTES, 1)
     assert isinstance(beside, Beside)
     assert hashers() == 1
     beside.finish()
@@ -32,7 +33,6 @@ def test_only_a_large_body_has_a_thread_for_its_digests() -> None:
 
 def test_the_digests_of_a_large_body_are_its_files_in_their_order() -> None:
     body = Multipart([], [held(f"{number}.bin", data) for number, data in enumerate(LARGE)])
-    assert len(body) > THREAD_BYTES
     for _ in range(2):
         sent = b"".join(body)
         assert len(sent) == len(body)

@@ -200,6 +200,47 @@ def test_a_file_that_is_gone_is_missing_and_one_that_fails_to_be_read_says_nothi
         assert caught.value.path == upload.path
 
 
+def never() -> IO[bytes]:
+    raise AssertionError("nobody has to open this")
+
+
+def test_a_small_file_that_can_be_read_at_once_is_not_opened() -> None:
+    body = Multipart([], [Upload("a", "a", 4, never, lambda: b"data")])
+    assert b"\r\n\r\ndata\r\n" in b"".join(body)
+    assert body.digests == (hashlib.sha256(b"data").digest(),)
+
+
+def test_a_large_file_is_never_read_at_once() -> None:
+    def too_much() -> bytes:
+        raise AssertionError("all of it in memory")
+
+    upload = Upload("a", "a", 300_000, lambda: io.BytesIO(bytes(300_000)), too_much)
+    body = Multipart([], [upload])
+    assert sum(map(len, body)) == len(body)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (b"short", FileChanged),
+        (b"too long for it", FileChanged),
+        (FileNotFoundError(), FileMissing),
+        (OSError("I/O error"), SourceUnreachable),
+    ],
+)
+def test_what_is_read_at_once_is_the_file_as_planned(given: bytes | OSError, kind: type[FileProblem]) -> None:
+    def read() -> bytes:
+        if isinstance(given, OSError):
+            raise given
+        return given
+
+    body = Multipart([], [Upload("a", "sub/a", 9, never, read)])
+    with pytest.raises(kind) as caught:
+        list(body)
+    assert caught.value.path == "sub/a"
+    assert body.digests == ()
+
+
 def test_what_open_raises_comes_out_as_it_is() -> None:
     problem = FileChanged("not what was planned", path="a")
 
