@@ -11,10 +11,7 @@ from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreach
 from paceline.providers.base import Upload
 
 CHUNK_BYTES = 256 * 1024
-"""Larger ones are no faster: the digest sets the pace (600 to 850 MB/s on loopback with two busy cores; 1,400 to 1,800
-without it; in a thread of its own it was faster or slower, as the load would have it). And a slow connection copies the
-rest at every partial send.
-"""
+"""Twice as much is no faster (3 % for files of 250 MB, nothing for smaller ones), half of it is slower."""
 
 
 def contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
