@@ -5,8 +5,9 @@
 N threads upload the whole folder, each so many times in a row. Prints `{"seconds", "cpu_s", "peak_rss_bytes",
 "before_rss_bytes", "descriptors"}`: the wall clock from the first call to the last answer, the process's CPU time in
 between, the most memory this process ever had, what it had before. Five uploads of at most 10 MB (or one file) go
-before in each thread, uncounted: a worker isn't cold either, and the interpreter takes its time to specialise. With `--count`, `descriptors` are the most that were open, looked up whenever a file is opened or
-read, which takes longer than to open it; else 0.
+before in each thread, uncounted: a worker isn't cold either, and the interpreter takes its time to specialise. With
+`--count`, `descriptors` are the most that were open, looked up whenever a file is opened or read, which takes longer
+than to open it; else 0.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The server throws everything away. Both sides are timed from connecting to having read the answer, neither with the
 start of its process: curl by its own `time_total`, ours by the clock around the adapter's call, in a process that has
-made a few uploads before, as a worker has (its first takes twice as long). That includes our opening of every file with its checks; curl has looked all of
-them up before its clock begins.
+made a few uploads before, as a worker has (its first takes twice as long). That includes our opening of every file with
+its checks; curl has looked all of them up before its clock begins.
 
 Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so beside curl alone stand curl after
 `openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too.
