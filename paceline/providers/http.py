@@ -1,8 +1,7 @@
 """Carry one request to a provider, under one policy for all of them.
 
-With `transports` the only module that knows httpx. Its client is left out on purpose: requests go straight to a
-transport, so there are no redirects, retries, cookies, proxies from the environment or log lines with whole URLs to
-switch off.
+The only module that knows httpx. Its client is left out on purpose: requests go straight to the transport, so there are
+no redirects, retries, cookies, proxies from the environment or log lines with whole URLs to switch off.
 
     POST     a fresh connection each; `gate` is asked when it stands and nothing has been sent; never repeated
     GET      a connection per thread, kept alive; repeated once if a kept one turns out dead before it answers
@@ -15,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +30,7 @@ from paceline.clocks import boottime
 from paceline.errors import (
     Ambiguous,
     AnswerTooLarge,
+    ConfigError,
     FileProblem,
     NotSent,
     ProviderError,
@@ -51,7 +52,6 @@ from paceline.providers.deadline import Deadline, DeadlinePassed, Watchdog
 from paceline.providers.line import Line
 from paceline.providers.policy import Body, Gate, Listener, Params
 from paceline.providers.policy import HttpPolicy as HttpPolicy
-from paceline.providers.transports import Single, keeping, tls_context
 
 # Their INFO and DEBUG lines carry URLs with queries, and headers of answers.
 for _name in ("httpx", "httpcore"):
@@ -62,6 +62,8 @@ ERROR_BYTES = 64 * 1024
 ACCEPTED_BYTES = 1_000_000  # a write's answer names the run and holds no results, and many come at once
 SLICE_BYTES = 256 * 1024
 """A body that is in memory is handed over in such slices, so that its deadline is looked at in between."""
+KEEP_ALIVE_S = 30.0
+_parsed = lru_cache(64)(httpx.URL)  # a worker posts to a few addresses only, and parsing one takes 25 µs
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -94,9 +96,8 @@ class Http:
         self._key = key if key is None or callable(key) else lambda: str(key)  # no repr has it
         self._policy = policy or HttpPolicy()
         self._clock = clock
-        tls = tls_context(self._base_url, self._policy.ca_file)
-        self._transport = transport or partial(keeping, tls)
-        self._single = transport or partial(Single, tls)
+        self._tls = _tls(self._base_url, self._policy.ca_file)
+        self._transport = transport or self._new_transport
         self._kept = threading.local()
         self._lines: weakref.WeakSet[Line[httpx.BaseTransport]] = weakref.WeakSet()
 
@@ -123,7 +124,7 @@ class Http:
         request and is raised here. Raises `NotSent`, `Ambiguous`, what `answers.write_error` makes of a status, or a
         `FileProblem` that iterating the body raised, if it surely cut the request short.
         """
-        line = Line(self._single())
+        line = Line(self._transport())
         cap_bytes = self._policy.answer_bytes if waits_s else min(self._policy.answer_bytes, ACCEPTED_BYTES)
         exchange = _Exchange(line, Deadline(deadline_s, self._clock), cap_bytes, gate, waits_s)
         chunks = exchange.send(body)
@@ -165,7 +166,7 @@ class Http:
 
         Over a connection of its own. Raises what `get` and `each` do, and `Unavailable` for a 404.
         """
-        line = Line(self._single())
+        line = Line(self._transport())
         exchange = _Exchange(line, Deadline(deadline_s, self._clock), ERROR_BYTES)
         try:
             response = self._carry("GET", path, params, exchange, {"Accept": "text/event-stream"}, None, each)
@@ -274,6 +275,10 @@ class Http:
             pool=min(policy.pool_s, left_s),
         ).as_dict()
 
+    def _new_transport(self) -> httpx.BaseTransport:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S)
+        return httpx.HTTPTransport(verify=self._tls, trust_env=False, http2=False, retries=0, limits=limits)
+
 
 @dataclass(frozen=True, slots=True)
 class _Response:
@@ -343,9 +348,6 @@ class _Exchange:
         self.body_sent = True
 
 
-_parsed = lru_cache(64)(httpx.URL)  # a worker posts to a few addresses only, and parsing one takes 25 µs
-
-
 def _slices(body: bytes) -> Iterator[bytes]:
     return (body[at : at + SLICE_BYTES] for at in range(0, len(body), SLICE_BYTES))
 
@@ -384,3 +386,15 @@ def map_read(error: Exception) -> ProviderError:
     if isinstance(error, Unreadable):
         return Unavailable(f"the provider's answer can't be read ({error})")
     return Unreachable(f"the provider can't be reached ({type(error).__name__})")
+
+
+def _tls(base_url: str, ca_file: str | None) -> ssl.SSLContext:
+    """Make the context all connections share: loading the authorities takes 20 ms."""
+    if base_url.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; knows no authority, so would trust nobody
+    if ca_file is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigError(f"the file of certificate authorities can't be read: {ca_file}") from error
