@@ -2,11 +2,12 @@
 
     python -m benchmarks.discard
 
-Prints its URL, and ends when its standard input closes. One connection at a time.
+Prints its URL, and ends when its standard input closes. A thread for each connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,11 +21,14 @@ ANSWER = json.dumps({"run_id": 1, "agent_id": 1, "status": "running"}).encode()
 
 def serve(listener: socket.socket) -> None:
     """Answer one request per connection, for ever."""
-    buffer = memoryview(bytearray(BUFFER_BYTES))
     while True:
         connection, _ = listener.accept()
-        with connection:
-            _swallow(connection, buffer)
+        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
+
+
+def _answer(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        _swallow(connection, memoryview(bytearray(BUFFER_BYTES)))
 
 
 def _swallow(connection: socket.socket, buffer: memoryview) -> None:
@@ -53,7 +57,7 @@ def _swallow(connection: socket.socket, buffer: memoryview) -> None:
 
 def main() -> None:
     """Serve until standard input closes."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     threading.Thread(target=serve, args=(listener,), daemon=True).start()
     while os.read(sys.stdin.fileno(), 4096):

@@ -1,12 +1,18 @@
 """Measure uploads: speed against `curl -F` to the same server in the same run, memory and descriptors.
 
-The server throws everything away. Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so
-beside curl alone stands curl after `openssl dgst -sha256`, the same work by two commands. Rounds alternate, so that
-whatever else the machine does falls on all; the median of the rounds' ratios is what counts.
+The server throws everything away. Both sides are timed from connecting to having read the answer, neither with the
+start of its process: curl by its own `time_total`, ours by the clock around the adapter's call, in a process that has
+made a few uploads before, as a worker has (its first takes twice as long). That includes our opening of every file with
+its checks; curl has looked all of them up before its clock begins.
+
+Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so beside curl alone stand curl after
+`openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too.
+Rounds alternate, so that whatever else the machine does falls on all; the median of the rounds' ratios is what counts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import resource
@@ -16,25 +22,57 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from benchmarks.product import make_files
 from benchmarks.size import Size
 from benchmarks.table import Table
 
 LARGE_BYTES = 250_000_000
+MID_BYTES = 1_000_000
+SMALL_BYTES = 20_000
 MEMORY_MB = 300
 LEAST_SHARE = 0.7
-DESCRIPTORS = 16
+DESCRIPTORS, MORE_DESCRIPTORS = 16, 4
+"""Those of a process with one upload, and those of each further one: folder, file, connection, the hand on it."""
+AT_ONCE = 4
 ROUND_S = 300
+POSTS = 300
+
+GROWS = "an upload of 3 files of 8 MB (24 MB), and one of 3 files of 20 kB"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is uploaded: a folder, by so many at once, each so many times in a row."""
+
+    folder: Path
+    size_bytes: int
+    at_once: int = 1
+    times: int = 1
+
+    @property
+    def all_bytes(self) -> int:
+        """What a round sends."""
+        return self.size_bytes * self.at_once * self.times
+
+    def ours(self, url: str, *, count: bool = False) -> Mapping[str, float]:
+        """Upload through the adapter; return the uploader's report."""
+        command = [sys.executable, "-m", "benchmarks.uploader", url, str(self.folder)]
+        command += ["--at-once", str(self.at_once), "--times", str(self.times), *(["--count"] if count else [])]
+        said = subprocess.run(command, check=True, capture_output=True, timeout=ROUND_S).stdout
+        report: Mapping[str, float] = json.loads(said)
+        return report
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One upload by each, in seconds, and what our process had in memory and open at most. NaN: not on this machine."""
+    """One upload by each, in seconds, and what our process had in memory. NaN: not on this machine."""
 
     ours_s: float
     ours_cpu_s: float
@@ -43,70 +81,109 @@ class Round:
     hash_s: float
     peak_mb: float
     grown_mb: float
-    descriptors: int
 
 
 def measure(size: Size) -> list[Table]:
-    """Upload 24 sparse files of 250 MB at once (`quick`: 4), and 300 small ones."""
-    large, rounds = {Size.QUICK: (4, 1), Size.NORMAL: (24, 2), Size.LONG: (24, 5)}[size]
-    with tempfile.TemporaryDirectory() as name, _discarding() as url:
-        many = _rounds(url, make_files(Path(name) / "small", 300, size_bytes=20_000), 3 if size is Size.QUICK else 9)
-        big = _rounds(url, _sparse(Path(name) / "large", large), rounds)
-    few = _table("upload, large files", f"{large} × 250 MB (sparse) in one request", big, large * LARGE_BYTES)
-    return [few, _table("upload, small files", "300 × 20 kB in one request", many, 300 * 20_000)]
+    """Upload 24 sparse files of 250 MB at once (`quick`: 4), 300 of 1 MB, 300 small ones; then four times at once."""
+    large, rounds, several = {Size.QUICK: (4, 1, 3), Size.NORMAL: (24, 2, 15), Size.LONG: (24, 5, 25)}[size]
+    quick = size is Size.QUICK
+    with tempfile.TemporaryDirectory() as name, discarding() as url:
+        folder = Path(name)
+        small = make_files(folder / "small", 300, size_bytes=SMALL_BYTES)
+        mid = _sparse(folder / "mid", 300, MID_BYTES)
+        big = _sparse(folder / "large", large, LARGE_BYTES)
+        fewer = _sparse(folder / "fewer", 2 if quick else 6, LARGE_BYTES)
+        cases = [
+            ("large files", f"{large} × 250 MB (sparse) in one request", Case(big, large * LARGE_BYTES), rounds),
+            ("files of 1 MB", "300 × 1 MB (sparse) in one request", Case(mid, 300 * MID_BYTES), several),
+            ("small files", "300 × 20 kB in one request", Case(small, 300 * SMALL_BYTES), several),
+        ]
+        for kind, case, count in (
+            (f"{2 if quick else 6} × 250 MB (sparse)", _four(fewer, 1), rounds),
+            ("300 × 20 kB, ten times in a row", _four(small, 10), several),
+        ):
+            what = f"{AT_ONCE} uploads at once by threads of one process, against as many curls, each of {kind}"
+            cases.append((f"four at once, {kind.partition(' (')[0].partition(',')[0]}", what, case, count))
+        tables = [_table(f"upload, {part}", what, case, url, count) for part, what, case, count in cases]
+        return [*tables, one_file(url, folder)]
 
 
-def _table(part: str, what: str, rounds: list[Round], size_bytes: int) -> Table:
-    table = Table(part, f"{what} to a server that discards it, {len(rounds)} alternating rounds, medians")
+def _four(folder: Path, times: int) -> Case:
+    return Case(folder, sum(path.stat().st_size for path in folder.iterdir()), AT_ONCE, times)
 
-    def speed(seconds: list[float]) -> str:
-        return f"{size_bytes / statistics.median(seconds) / 1e6:,.0f}"
 
-    if not math.isnan(rounds[0].curl_s):
-        ratio = statistics.median(one.curl_s / one.ours_s for one in rounds)
-        table.at_least("speed ÷ speed of curl -F, which computes no digest", ratio, LEAST_SHARE)
-    if not math.isnan(rounds[0].hash_s):
-        ratio = statistics.median((one.hash_s + one.curl_s) / one.ours_s for one in rounds)
-        table.fact("speed ÷ speed of openssl dgst -sha256, then curl -F", f"{ratio:.2f}")
-    table.fact("paceline, with a SHA-256 of every file, MB/s", speed([one.ours_s for one in rounds]))
-    if not math.isnan(rounds[0].curl_s):
-        table.rival("curl -F, MB/s", speed([one.curl_s for one in rounds]))
-    mine, curls = (
-        statistics.median(used) / size_bytes * 1e12
-        for used in ([o.ours_cpu_s for o in rounds], [o.curl_cpu_s for o in rounds])
-    )
-    table.fact("CPU per GB, ms: paceline · curl (with its start)", f"{mine:,.0f} · {curls:,.0f}")
-    table.at_most("peak memory of the uploading process, MB", max(one.peak_mb for one in rounds), MEMORY_MB, "{:.0f}")
-    table.fact("… of which the upload itself, MB", f"{max(one.grown_mb for one in rounds):.0f}")
-    table.at_most("open descriptors", max(one.descriptors for one in rounds), DESCRIPTORS, "{:d}")
+def _table(part: str, what: str, case: Case, url: str, rounds: int) -> Table:
+    ends = f"{what} to a server that discards it, {rounds} alternating rounds, medians; from connecting to the answer"
+    table = Table(part, f"{ends}, without the start of either process")
+    measured = _rounds(url, case, rounds)
+    _speeds(table, case, measured)
+    counted = case.ours(url, count=True)
+    most = DESCRIPTORS + MORE_DESCRIPTORS * (case.at_once - 1)
+    table.at_most("peak memory of the uploading process, MB", max(one.peak_mb for one in measured), MEMORY_MB, "{:.0f}")
+    table.fact("… of which the uploads themselves, MB", f"{max(one.grown_mb for one in measured):.0f}")
+    table.at_most("open descriptors", int(counted["descriptors"]), most, "{:d}")
     return table
 
 
-def _rounds(url: str, folder: Path, number: int) -> list[Round]:
-    _hash(folder)  # whoever reads first would pay for filling the page cache
-    return [_round(url, folder, ours_first=turn % 2 == 0) for turn in range(number)]
+def _speeds(table: Table, case: Case, rounds: list[Round]) -> None:
+    def speed(seconds: float) -> str:
+        return f"{case.all_bytes / seconds / 1e6:,.0f}"
+
+    curl_s = statistics.median(one.curl_s for one in rounds)
+    if not math.isnan(curl_s):
+        what, ratio = "speed ÷ speed of curl -F, which computes no digest", _ratio(rounds)
+        if case.at_once == 1:
+            table.at_least(what, ratio, LEAST_SHARE)
+            alone_s = case.all_bytes / digest_bytes_per_s()
+            table.fact("… that curl would have if its thread also hashed", f"{curl_s / (curl_s + alone_s):.2f}")
+        else:
+            table.fact(what, f"{ratio:.2f}")
+    if not math.isnan(rounds[0].hash_s):
+        ratio = statistics.median((one.hash_s + one.curl_s) / one.ours_s for one in rounds)
+        table.fact("speed ÷ speed of openssl dgst -sha256, then curl -F", f"{ratio:.2f}")
+    table.fact("paceline, with a SHA-256 of every file, MB/s", speed(statistics.median(one.ours_s for one in rounds)))
+    if not math.isnan(curl_s):
+        table.rival("curl -F, MB/s", speed(curl_s))
+    mine, curls = (
+        statistics.median(used) / case.all_bytes * 1e12
+        for used in ([o.ours_cpu_s for o in rounds], [o.curl_cpu_s for o in rounds])
+    )
+    table.fact("CPU per GB, ms: paceline · curl (with its start)", f"{mine:,.0f} · {curls:,.0f}")
 
 
-def _round(url: str, folder: Path, *, ours_first: bool) -> Round:
-    before = None if ours_first else (*_curl(url, folder), _hash(folder))
-    command = [sys.executable, "-m", "benchmarks.uploader", url, str(folder)]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=ROUND_S).stdout)
-    curl_s, curl_cpu_s, hash_s = before or (*_curl(url, folder), _hash(folder))
+def _ratio(rounds: list[Round]) -> float:
+    return statistics.median(one.curl_s / one.ours_s for one in rounds)
+
+
+def _rounds(url: str, case: Case, number: int) -> list[Round]:
+    _hash(case.folder)  # whoever reads first would pay for filling the page cache
+    return [_round(url, case, ours_first=turn % 2 == 0) for turn in range(number)]
+
+
+def _round(url: str, case: Case, *, ours_first: bool) -> Round:
+    before = None if ours_first else (*_curl(url, case), _hash(case.folder))
+    report = case.ours(url)
+    curl_s, curl_cpu_s, hash_s = before or (*_curl(url, case), _hash(case.folder))
     peak, grown = report["peak_rss_bytes"], report["peak_rss_bytes"] - report["before_rss_bytes"]
-    ours = (report["seconds"], report["cpu_s"], curl_s, curl_cpu_s, hash_s)
-    return Round(*ours, peak / 1e6, grown / 1e6, report["descriptors"])
+    every_hash_s = hash_s if case.at_once == case.times == 1 else math.nan
+    return Round(report["seconds"], report["cpu_s"], curl_s, curl_cpu_s, every_hash_s, peak / 1e6, grown / 1e6)
 
 
-def _curl(url: str, folder: Path) -> tuple[float, float]:
-    """Return curl's seconds by its own clock, without its process's start (ours doesn't count Python's), and in CPU."""
+def _curl(url: str, case: Case) -> tuple[float, float]:
+    """Return the seconds of the slowest curl by its own clock, and the CPU seconds of all, with their starts."""
     if (curl := shutil.which("curl")) is None:
         return math.nan, math.nan
-    command = [curl, "-sS", "--fail", "-o", "/dev/null", "-w", "%{time_total}", "--noproxy", "*"]
-    for path in sorted(folder.iterdir()):
-        command += ["-F", f"files=@{path}"]
+    transfer = ["-sS", "--fail", "-o", "/dev/null", "-w", "%{time_total}\n", "--noproxy", "*"]
+    for path in sorted(case.folder.iterdir()):
+        transfer += ["-F", f"files=@{path}"]
+    transfer.append(url)
+    command = [curl, *transfer, *(["--next", *transfer] * (case.times - 1))]
     before = _children_cpu_s()
-    said = subprocess.run([*command, url], check=True, capture_output=True, timeout=ROUND_S).stdout
-    return float(said), _children_cpu_s() - before
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(case.at_once)]
+    said = [process.communicate(timeout=ROUND_S)[0] for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError("a curl failed")
+    return max(sum(map(float, one.split())) for one in said), _children_cpu_s() - before
 
 
 def _children_cpu_s() -> float:
@@ -124,16 +201,61 @@ def _hash(folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def _sparse(folder: Path, count: int) -> Path:
+def digest_bytes_per_s() -> float:
+    """Return how fast this machine's one core hashes what is in its cache, by CPU time."""
+    block = bytes(1 << 20)
+    begun = time.thread_time()
+    for _ in range(200):
+        hashlib.sha256(block)
+    return 200 * len(block) / (time.thread_time() - begun)
+
+
+def one_file(url: str, folder: Path) -> Table:
+    """Measure the CPU time of a POST that carries one small file: a worker's share of a submission."""
+    case = Case(make_files(folder / "one", 1), 200, times=POSTS)
+    table = Table("upload, one small file", f"200 bytes in a request of their own, {POSTS} times in a row")
+    ours = statistics.median(case.ours(url)["cpu_s"] for _ in range(3))
+    table.fact("CPU per request, a new connection each, ms", f"{ours / POSTS * 1e3:.2f}")
+    path = next(case.folder.iterdir())
+    for what, kept in (("httpx.Client, a new connection each, ms", 0), ("httpx.Client, connection kept, ms", 1)):
+        limits = httpx.Limits(max_keepalive_connections=kept)
+        with httpx.Client(limits=limits, timeout=60, trust_env=False) as client:
+            begun = time.process_time()
+            for _ in range(POSTS):
+                answer = client.post(
+                    url, data={"user_defined_id": "a"}, files={"files": (path.name, path.read_bytes())}
+                )
+                answer.raise_for_status()
+        table.rival(what, f"{(time.process_time() - begun) / POSTS * 1e3:.2f}")
+    return table
+
+
+def grow(scale: int) -> Mapping[str, float]:
+    """Return what an upload costs of `3 × scale` files: of 8 MB each, and of 20 kB each; medians of 3."""
+    with tempfile.TemporaryDirectory() as name, discarding() as url:
+        large = Case(_sparse(Path(name) / "large", 3 * scale, 8_000_000), 24_000_000 * scale)
+        small = Case(make_files(Path(name) / "small", 3 * scale, size_bytes=SMALL_BYTES), 60_000 * scale)
+        costs: dict[str, float] = {}
+        for what, case in (("8 MB", large), ("20 kB", small)):
+            reports = [case.ours(url) for _ in range(3)]
+            costs[f"seconds, files of {what}"] = statistics.median(one["seconds"] for one in reports)
+            costs[f"CPU seconds, files of {what}"] = statistics.median(one["cpu_s"] for one in reports)
+            costs[f"peak MB, files of {what}"] = max(one["peak_rss_bytes"] for one in reports) / 1e6
+            costs[f"descriptors, files of {what}"] = case.ours(url, count=True)["descriptors"]
+    return costs
+
+
+def _sparse(folder: Path, count: int, size_bytes: int) -> Path:
     folder.mkdir()
     for number in range(count):
-        with open(folder / f"large-{number:02d}.bin", "wb") as file:
-            file.truncate(LARGE_BYTES)
+        with open(folder / f"sparse-{number:03d}.bin", "wb") as file:
+            file.truncate(size_bytes)
     return folder
 
 
 @contextmanager
-def _discarding() -> Iterator[str]:
+def discarding() -> Iterator[str]:
+    """Run the server that discards; give its URL."""
     command = [sys.executable, "-m", "benchmarks.discard"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None

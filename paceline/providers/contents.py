@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-from paceline.errors import FileChanged, FileMissing, SourceUnreachable
+from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreachable
 from paceline.providers.base import Upload
 
 CHUNK_BYTES = 256 * 1024
-"""Larger ones are no faster: the digest sets the pace (600 to 850 MB/s on loopback with two busy cores; 1,400 to 1,800
-without it; in a thread of its own it was faster or slower, as the load would have it). And a slow connection copies the
-rest at every partial send.
-"""
+"""Twice as much is no faster (3 % for files of 250 MB, nothing for smaller ones), half of it is slower."""
 
 
 def contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
@@ -28,14 +24,30 @@ def contents(upload: Upload, chunk_bytes: int) -> Iterator[bytes]:
         yield from pieces(upload, stream, chunk_bytes)
 
 
+def whole(upload: Upload) -> bytes:
+    """Return all of the file's bytes; raises as `contents` does."""
+    if upload.read is None:
+        return b"".join(contents(upload, upload.size_bytes + 1))
+    try:
+        data = upload.read()
+    except OSError as error:
+        raise _problem(upload, error) from error
+    if len(data) != upload.size_bytes:
+        raise FileChanged(f"{upload.path!r} isn't what was planned; plan again", path=upload.path)
+    return data
+
+
 def pieces(upload: Upload, stream: IO[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """Give an open file's bytes; raises as `contents` does."""
     before = stamp(stream)
+    sized = before is not None and before[2] == upload.size_bytes
     left = upload.size_bytes
     while True:
-        chunk = _read(upload, stream, min(chunk_bytes, left + 1))
+        asked = min(chunk_bytes, left + 1)
+        chunk = _read(upload, stream, asked)
         left -= len(chunk)
-        if left < 0 or (left == 0 and _read(upload, stream, 1)):
+        at_end = sized and len(chunk) < asked  # by the file's size and by what it gave: no need to ask for more
+        if left < 0 or (left == 0 and not at_end and _read(upload, stream, 1)):
             raise FileChanged(f"{upload.path!r} has grown since it was planned; plan again", path=upload.path)
         if left == 0:
             if stamp(stream) != before:
@@ -51,11 +63,16 @@ def opened(upload: Upload) -> IO[bytes]:
     """Open a file; raises as `contents` does."""
     try:
         return upload.open()
-    except FileNotFoundError as error:
-        raise FileMissing(f"{upload.path!r} can't be opened", path=upload.path) from error
     except OSError as error:
-        # `open` has turned what is about the file into `FileProblem`; this is about the machine or the mount.
-        raise SourceUnreachable(f"{upload.path!r} can't be opened: {error.strerror}", path=upload.path) from error
+        raise _problem(upload, error) from error
+
+
+def _problem(upload: Upload, error: OSError) -> FileProblem:
+    text = f"{upload.path!r} can't be opened"
+    if isinstance(error, FileNotFoundError):
+        return FileMissing(text, path=upload.path)
+    # A root has turned what is about the file into `FileProblem`; this is about the machine or the mount.
+    return SourceUnreachable(f"{text}: {error.strerror}", path=upload.path)
 
 
 def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:
@@ -67,10 +84,11 @@ def _read(upload: Upload, stream: IO[bytes], size_bytes: int) -> bytes:
 
 def stamp(stream: IO[bytes]) -> tuple[int, int, int, int] | None:
     """Return device, inode, size and modification time (ns) of an open file; None for a stream that is no file."""
-    with contextlib.suppress(OSError, AttributeError, io.UnsupportedOperation):
+    try:
         status = os.fstat(stream.fileno())
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    return None
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def gathered(pieces: Iterable[bytes], least_bytes: int) -> Iterator[bytes]:

@@ -1,13 +1,14 @@
 """Bounds one exchange as a whole, whichever system call it is blocked in.
 
 A timeout per system call isn't enough: a peer that takes or gives one byte a second never runs into it. So a thread
-waits beside every exchange and, when its time is over, shuts the socket down under it; the blocked call returns at
-once with an error.
+waits beside all exchanges and, when the time of one is over, shuts the socket down under it; the blocked call returns
+at once with an error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,12 @@ from paceline.clocks import boottime
 
 LOOK_S = 1.0
 """How often a watchdog looks at the clock: the longest a deadline that passed during suspension goes unnoticed."""
+
+
+AGAIN_S = 0.05
+"""When a watchdog cuts again what is late: a connection made at the very last moment is cut too."""
+IDLE_LOOKS = 10
+"""How often the thread looks with nothing to look after before it ends."""
 
 
 class DeadlinePassed(Exception):
@@ -76,26 +83,72 @@ class Watchdog:
     """Cuts a wire if the block it guards still runs at the deadline."""
 
     def __init__(self, wire: Wire, deadline: Deadline) -> None:
-        self._wire = wire
-        self._deadline = deadline
-        self._over = threading.Event()
-        self._lock = threading.Lock()
+        self.wire = wire
+        self.deadline = deadline
 
     def __enter__(self) -> Watchdog:
-        threading.Thread(target=self._watch, name="paceline-deadline", daemon=True).start()
+        _watch.begin(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._lock:  # no cut after this: the wire may serve the next exchange
-            self._over.set()
+        _watch.end(self)
 
-    def _watch(self) -> None:
-        while not self._over.wait(min(self._deadline.left_s, LOOK_S)):
-            with self._lock:
-                if self._deadline.left_s == 0.0 and not self._over.is_set():
-                    self._wire.cut()
-            if self._deadline.left_s == 0.0:
-                # A connection made at the very last moment is cut too, until the block notices and ends.
-                self._over.wait(0.05)
+
+class _Watch:
+    """The thread that looks after all of a process's watchdogs: one for each would cost more than a small request.
+
+    It starts with the first and ends some time after the last.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._dogs: set[Watchdog] = set()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, dog: Watchdog) -> None:
+        """Look after one more."""
+        with self._changed:
+            self._dogs.add(dog)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="paceline-deadline", daemon=True)
+                self._thread.start()
+            elif dog.deadline.left_s < LOOK_S:  # else the next look comes in time
+                self._changed.notify()
+
+    def end(self, dog: Watchdog) -> None:
+        """Let go of one: no cut after this, for its wire may serve the next exchange."""
+        with self._changed:
+            self._dogs.discard(dog)
+
+    def _run(self) -> None:
+        with self._changed:
+            idle = 0
+            while idle < IDLE_LOOKS:
+                self._changed.wait(self._look())
+                idle = 0 if self._dogs else idle + 1
+            self._thread = None
+
+    def _look(self) -> float:
+        """Cut what is late; return the seconds until the next look."""
+        wait_s = LOOK_S
+        for dog in self._dogs:
+            left_s = dog.deadline.left_s
+            if left_s == 0.0:
+                dog.wire.cut()
+                left_s = AGAIN_S
+            wait_s = min(wait_s, left_s)
+        return wait_s
+
+
+_watch = _Watch()
+
+
+def _forget() -> None:
+    """Begin anew in a forked process, which has no such thread, and maybe its lock taken for ever."""
+    global _watch
+    _watch = _Watch()
+
+
+os.register_at_fork(after_in_child=_forget)

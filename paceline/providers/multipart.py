@@ -6,13 +6,15 @@ and most other clients hold the body in memory.
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
+import re
 import secrets
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from paceline.providers.base import Upload
-from paceline.providers.contents import CHUNK_BYTES, contents, gathered
+from paceline.providers.contents import CHUNK_BYTES, contents, whole
+from paceline.providers.digests import Digests, Piece, digests_for
 
 
 class Multipart:
@@ -37,6 +39,7 @@ class Multipart:
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._chunk_bytes = chunk_bytes
         self._fields = b"".join(_field(boundary, name, value) for name, value in fields)
+        part = _quoted(part)
         self._parts = [(_file_head(boundary, part, upload.name), upload) for upload in uploads]
         self._end = f"--{boundary}--\r\n".encode()
         framing = len(self._fields) + sum(len(head) + 2 for head, _ in self._parts) + len(self._end)
@@ -47,25 +50,43 @@ class Multipart:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        self._digests = []
-        return gathered(self._pieces(), self._chunk_bytes)
+        digests = digests_for(self._length, len(self._parts))
+        self._digests = digests.found
+        try:
+            yield from self._chunks(digests)
+        finally:
+            digests.finish()  # with the last chunk on its way
 
     @property
     def digests(self) -> tuple[bytes, ...]:
         """The SHA-256 of each file's bytes, in order, as far as the last iteration got."""
         return tuple(self._digests)
 
-    def _pieces(self) -> Iterator[bytes]:
-        yield self._fields
+    def _chunks(self, digests: Digests) -> Iterator[bytes]:
+        """Join small files until there is a chunk of them: hundreds of files must not be thousands of packets."""
+        packed, size = [self._fields], len(self._fields)
+        small: list[Piece] = []
         for head, upload in self._parts:
-            yield head
-            digest = hashlib.sha256()
-            for chunk in contents(upload, self._chunk_bytes):
-                digest.update(chunk)
-                yield chunk
-            self._digests.append(digest.digest())
-            yield b"\r\n"
-        yield self._end
+            packed.append(head)
+            if upload.size_bytes < self._chunk_bytes:
+                data = whole(upload)
+                small.append((data, True))
+                packed += (data, b"\r\n")
+                size += len(head) + len(data)
+                if size < self._chunk_bytes:
+                    continue
+            digests.add(small)
+            yield b"".join(packed)
+            packed, size, small = [], 0, []
+            if upload.size_bytes >= self._chunk_bytes:
+                for chunk in contents(upload, self._chunk_bytes):
+                    digests.add([(chunk, False)])
+                    yield chunk
+                small.append((b"", True))
+                packed.append(b"\r\n")
+        digests.add(small)
+        packed.append(self._end)
+        yield b"".join(packed)
 
 
 def _field(boundary: str, name: str, value: str) -> bytes:
@@ -73,13 +94,28 @@ def _field(boundary: str, name: str, value: str) -> bytes:
 
 
 def _file_head(boundary: str, part: str, name: str) -> bytes:
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    disposition = f'Content-Disposition: form-data; name="{_quoted(part)}"; filename="{_quoted(name)}"'
+    kind = _kind_of_suffix(name.rpartition(".")[2]) if _USUAL(name) else _kind(name)
+    disposition = f'Content-Disposition: form-data; name="{part}"; filename="{_quoted(name)}"'
     return f"--{boundary}\r\n{disposition}\r\nContent-Type: {kind}\r\n\r\n".encode()
+
+
+_USUAL = re.compile(r"[\w -]+\.\w+", re.ASCII).fullmatch
+"""Names whose kind is their one suffix's, and that need no quoting: nearly all, and guessing takes 4 µs."""
+
+
+@lru_cache(256)
+def _kind_of_suffix(suffix: str) -> str:
+    return _kind(f"a.{suffix}")
+
+
+def _kind(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
 def _quoted(name: str) -> str:
     """Write a name as browsers do: raw, with quote, CR and LF percent-encoded; so too bytes that are no UTF-8."""
+    if _USUAL(name):
+        return name
     escapes = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
     escapes |= {ord(c): f"%{ord(c) & 0xFF:02X}" for c in name if "\ud800" <= c <= "\udfff"}
     return name.translate(escapes)

@@ -22,6 +22,7 @@ from paceline.errors import (
     SourceUnreachable,
     Throttled,
 )
+from paceline.files import SourceRoot
 from paceline.ledger import STARTING
 from paceline.lifecycle import Verb
 from paceline.model import (
@@ -147,7 +148,7 @@ def _begin(
     post = SubmitRequest(
         agent=batch.agent,
         external_id=item.external_id,
-        uploads=[Upload(file.upload_name, file.path, file.size_bytes, partial(root.open, file)) for file in files],
+        uploads=[_upload(root, file) for file in files],
         deadline_s=deadline_s,
         gate=_gate(context, asked_at, context.limiter.policy.life_s(rate)),
         due=datetime.fromisoformat(batch.choices[Choice.DUE]) if batch.choices.get(Choice.DUE) else None,
@@ -166,6 +167,11 @@ def _begin(
     life_s = context.limiter.policy.life_s(rate) if endpoint is EndpointClass.ADD else None
     follows = accept(context, request, accepted.run, accepted.digests, life_s)
     return follows + _finish_at_once(context, request, accepted.run) if wait_s and accepted.run.outcome else follows
+
+
+def _upload(root: Root, file: PlannedFile) -> Upload:
+    read = partial(root.read, file) if isinstance(root, SourceRoot) else None
+    return Upload(file.upload_name, file.path, file.size_bytes, partial(root.open, file), read)
 
 
 def _finish_at_once(context: Context, request: Request, run: RunView) -> list[Follow]:

@@ -121,7 +121,7 @@ def test_a_file_that_changed_between_plan_and_upload_is_not_sent_and_named(
 
 
 class Meddler(SourceRoot):
-    """A source where something happens to one file after its first piece was read."""
+    """A source where something happens to one file after its first piece was read; a small one is read at once."""
 
     def __init__(self, place: str, happens: Callable[[Path], object]) -> None:
         super().__init__(place)
@@ -132,6 +132,12 @@ class Meddler(SourceRoot):
         """Open a file as usual; that one comes with a surprise."""
         stream = super().open(file)
         return cast("IO[bytes]", _Surprise(stream, self._meddle)) if file.path == self._target.name else stream
+
+    def read(self, file: PlannedFile | SourceFile) -> bytes:
+        """Read a file as usual; to that one something happens before."""
+        if file.path == self._target.name:
+            self._meddle()
+        return super().read(file)
 
     def _meddle(self) -> None:
         while self._happens:

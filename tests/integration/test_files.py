@@ -173,11 +173,14 @@ def just_before_opening() -> Iterator[dict[str, Callable[[], object]]]:
 
 
 @pytest.mark.parametrize("other", ["a symlink out", "other content", "a FIFO"])
+@pytest.mark.parametrize("folder", ["", "sub/"])
+@pytest.mark.parametrize("way", ["open", "read"])
 def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
-    root: Path, tmp_path: Path, just_before_opening: dict[str, Callable[[], object]], other: str
+    root: Path, tmp_path: Path, just_before_opening: dict[str, Callable[[], object]], other: str, folder: str, way: str
 ) -> None:
+    whole, root = root, root / folder
     put(root / "planned.txt", b"good")
-    file = planned(root, "planned.txt")
+    file = planned(whole, f"{folder}planned.txt")
     os.utime(put(tmp_path / "secret", b"evil"), ns=(file.mtime_ns, file.mtime_ns))
     if other == "a symlink out":
         (root / "next").symlink_to(tmp_path / "secret")
@@ -188,9 +191,40 @@ def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
     just_before_opening["planned.txt"] = lambda: (root / "next").replace(root / "planned.txt")
 
     with pytest.raises((FileMissing, FileChanged)):
-        SourceRoot(str(root)).open(file)
+        getattr(SourceRoot(str(whole)), way)(file)
 
     assert not just_before_opening, "the file was opened without being announced"
+
+
+@pytest.mark.parametrize("path", ["a", "sub/a"])
+def test_a_file_read_at_once_is_the_file_as_planned(root: Path, path: str) -> None:
+    file = planned(root, put(root / path, b"one\ntwo").relative_to(root).as_posix())
+    assert SourceRoot(str(root)).read(file) == b"one\ntwo"
+
+
+@pytest.mark.parametrize("change", [b"longer than it was", b"short", b"as long"])
+def test_a_file_that_changes_while_it_is_read_at_once_is_noticed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, change: bytes
+) -> None:
+    file = planned(root, put(root / "a", b"content").name)
+    read = os.read
+
+    def read_and_change(descriptor: int, size_bytes: int) -> bytes:
+        data = read(descriptor, size_bytes)
+        (root / "a").write_bytes(change)
+        os.utime(root / "a", ns=(1, 1))
+        return data
+
+    monkeypatch.setattr(os, "read", read_and_change)
+    with pytest.raises(FileChanged):
+        SourceRoot(str(root)).read(file)
+
+
+def test_a_file_that_is_given_in_sips_is_read_to_its_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = planned(root, put(root / "a", b"content").name)
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size_bytes: read(descriptor, min(size_bytes, 3)))
+    assert SourceRoot(str(root)).read(file) == b"content"
 
 
 def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:

@@ -281,6 +281,22 @@ def test_a_named_authority_is_trusted(certificate: Path) -> None:
         assert http.post("/", body=b"x", content_type="text/plain", deadline_s=1, gate=lambda: None).value == {"n": 1}
 
 
+def test_a_large_body_arrives_whole_under_tls(certificate: Path) -> None:
+    body = bytes(range(256)) * 8_000
+    received: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        while sum(map(len, received)) < len(body) and (got := peer.connection.recv(60_000)):
+            received.append(got)
+        peer.send(answer(200, {}))
+
+    with tls_server(certificate, script) as server:
+        http = Http(server.url, KEY, HttpPolicy(ca_file=f"{certificate}.crt"))
+        http.post("/", body=body, content_type="text/plain", deadline_s=20, gate=lambda: None)
+    assert b"".join(received) == body
+
+
 def test_the_deadline_holds_under_tls(certificate: Path) -> None:
     def drip_forever(peer: Peer) -> None:
         peer.read_head()

@@ -83,6 +83,29 @@ def test_a_name_can_neither_break_the_frame_nor_the_encoding(name: str, written:
     assert written.encode() in body
 
 
+ODD_KINDS = [
+    "a.pdf",
+    "A.PDF",
+    "x.tar.gz",
+    "x.tgz",
+    ".txt",
+    "txt",
+    "a.",
+    "a.nothing",
+    "data:a.csv",
+    "data:,x.txt",
+    "é.png",
+]
+
+
+@pytest.mark.parametrize(
+    "name", [*ODD_KINDS, "a.b.html", "a.svgz", "1_.Z", "my file-1.docx", "a.txt\n", 'q".json', "http://x.txt"]
+)
+def test_every_kind_of_file_is_what_the_vendors_client_would_say(name: str) -> None:
+    ours = Multipart([], [held(name, b"x")], boundary="edge")
+    assert b"".join(ours) == vendors([(name, b"x")], [])[0]
+
+
 def test_fields_come_before_files() -> None:
     body = b"".join(Multipart([("user_defined_id", "b.b-1")], [held("a.txt", b"data")]))
     assert body.index(b'name="user_defined_id"\r\n\r\nb.b-1\r\n') < body.index(b'name="files"; filename="a.txt"')
@@ -175,6 +198,47 @@ def test_a_file_that_is_gone_is_missing_and_one_that_fails_to_be_read_says_nothi
         with pytest.raises(kind) as caught:
             list(Multipart([], [upload]))
         assert caught.value.path == upload.path
+
+
+def never() -> IO[bytes]:
+    raise AssertionError("nobody has to open this")
+
+
+def test_a_small_file_that_can_be_read_at_once_is_not_opened() -> None:
+    body = Multipart([], [Upload("a", "a", 4, never, lambda: b"data")])
+    assert b"\r\n\r\ndata\r\n" in b"".join(body)
+    assert body.digests == (hashlib.sha256(b"data").digest(),)
+
+
+def test_a_large_file_is_never_read_at_once() -> None:
+    def too_much() -> bytes:
+        raise AssertionError("all of it in memory")
+
+    upload = Upload("a", "a", 300_000, lambda: io.BytesIO(bytes(300_000)), too_much)
+    body = Multipart([], [upload])
+    assert sum(map(len, body)) == len(body)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (b"short", FileChanged),
+        (b"too long for it", FileChanged),
+        (FileNotFoundError(), FileMissing),
+        (OSError("I/O error"), SourceUnreachable),
+    ],
+)
+def test_what_is_read_at_once_is_the_file_as_planned(given: bytes | OSError, kind: type[FileProblem]) -> None:
+    def read() -> bytes:
+        if isinstance(given, OSError):
+            raise given
+        return given
+
+    body = Multipart([], [Upload("a", "sub/a", 9, never, read)])
+    with pytest.raises(kind) as caught:
+        list(body)
+    assert caught.value.path == "sub/a"
+    assert body.digests == ()
 
 
 def test_what_open_raises_comes_out_as_it_is() -> None:
