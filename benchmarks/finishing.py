@@ -2,7 +2,7 @@
 
 Everything goes through the shipped command and its real fleet, against a sandbox without limits whose runs end at once.
 The times of the phases are those of the batch's own journal; memory is the kernel's high-water mark of each process,
-noted when a tenth of the work was done and at the end.
+noted when a tenth of the submissions had begun and at the end.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ FILES_PER_RUN = 3
 TIMEOUT_S = 7200
 
 FINAL_S_PER_100_000 = 60
+LEAST_S = 3  # of which two may go by before anybody looks
 STATUS_S = 0.2
 FLAT_MB = 12
-"""What a process may have grown by between a tenth of the work and its end."""
+"""What a process may have grown by between a tenth of the work and its end; its threads' heaps fill up meanwhile."""
 
 GROWS = f"100 submissions of {FILES_PER_RUN} files from the plan to _SUCCESS, and 10,000 files planned"
 
@@ -90,6 +91,7 @@ class Took:
     redis_bytes: int
     kept: Any
     tenth_mb: Mapping[str, float]
+    final_cpu_s: float | None
     sandbox_mb: tuple[float, float]
     sandbox_s: float
     looks: list[Look] = field(default_factory=list)
@@ -129,6 +131,7 @@ def carry(submissions: int, *, looks: int) -> Took:
                 product.redis.info("memory")["used_memory"] - before,
                 redis_facts(product)["bytes"],
                 observer.tenth_mb,
+                sum(ran.cpu_s.values()) - observer.exported_cpu_s if observer.exported_cpu_s else None,
                 (observer.sandbox_mb, peak_mb(sandbox.pid)),
                 (cpu_s(sandbox.pid) or 0.0) - server_s,
                 observer.looked,
@@ -136,7 +139,10 @@ def carry(submissions: int, *, looks: int) -> Took:
 
 
 class Observer(threading.Thread):
-    """Looks at the ledger twice a second: notes memory at a tenth of the work, and asks for the status half way."""
+    """Looks at the ledger twice a second.
+
+    Notes memory when a tenth has begun, asks for the status when half is exported, notes CPU when all is.
+    """
 
     def __init__(self, product: Product, sandbox: int, submissions: int, looks: int) -> None:
         super().__init__(name="observer", daemon=True)
@@ -144,6 +150,7 @@ class Observer(threading.Thread):
         self._submissions, self._looks = submissions, looks
         self._over = threading.Event()
         self.tenth_mb: dict[str, float] = {}
+        self.exported_cpu_s = 0.0
         self.sandbox_mb = 0.0
         self.looked: list[Look] = []
 
@@ -160,12 +167,18 @@ class Observer(threading.Thread):
         redis: Any = self._product.redis
         while not self._over.wait(0.5):
             batch = next((one.decode() for one in redis.zrange(keys.BATCHES, 0, 0)), None)
-            exported = int(redis.hget(keys.batch(batch), "n:exported") or 0) if batch else 0
-            if exported >= self._submissions / 10 and not self.tenth_mb:
+            if batch is None:
+                continue
+            total, planned, exported = (
+                int(count or 0) for count in redis.hmget(keys.batch(batch), "total", "n:planned", "n:exported")
+            )
+            if total - planned >= self._submissions / 10 and not self.tenth_mb:
                 self.tenth_mb = {name: peak_mb(pid) for name, pid in self._product.processes()}
                 self.sandbox_mb = peak_mb(self._sandbox)
-            if batch and exported >= self._submissions / 2 and self._looks and not self.looked:
+            if exported >= self._submissions / 2 and self._looks and not self.looked:
                 self.looked.append(look(self._product, batch, self._looks, exported / self._submissions))
+            if exported == self._submissions and not self.exported_cpu_s:
+                self.exported_cpu_s = sum(cpu_s(pid) or 0.0 for _, pid in self._product.processes())
 
 
 def look(product: Product, batch: str, times: int, share: float) -> Look:
@@ -208,8 +221,10 @@ def _phases(took: Took) -> Table:
             "… in the second tenth · in the last: submissions/s",
             f"{number / 10 / first:.0f} · {number / 10 / last:.0f}",
         )
-    most_s = FINAL_S_PER_100_000 * number / 100_000
-    table.at_most("finalizing: last export → _SUCCESS (audit, final files), s", took.final_s, max(most_s, 3))
+    most_s = max(FINAL_S_PER_100_000 * number / 100_000, LEAST_S)
+    table.at_most("finalizing: last export → _SUCCESS (audit, final files), s", took.final_s, most_s)
+    if took.final_cpu_s is not None:
+        table.fact("… CPU of all our processes and Redis for that and their end, s", f"{took.final_cpu_s:.1f}")
     table.fact("whole command, s", f"{took.ran.seconds:.1f}")
     for name, used in sorted({**took.ran.cpu_s, "sandbox": took.sandbox_s}.items()):
         table.fact(f"CPU per submission, {name}, ms", f"{used / number * 1000:.2f}")
@@ -220,7 +235,7 @@ def _phases(took: Took) -> Table:
 
 
 def _memory(took: Took) -> Table:
-    table = Table("finishing, memory", "the same batch: the most a process had up to a tenth of the work → to the end")
+    table = Table("finishing, memory", "the same batch: the most a process had when a tenth had begun → to the end")
     for name, peak in sorted(took.ran.peak_mb.items()):
         tenth = took.tenth_mb.get(name)
         if tenth is None:

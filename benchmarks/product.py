@@ -123,11 +123,9 @@ class Product:
         return Said(said, time.monotonic() - begun, used.ru_utime + used.ru_stime)
 
     def processes(self) -> list[tuple[str, int]]:
-        """Name the processes that have pid files now: the command and its fleet."""
-        return [
-            (name.partition("-")[0] if name.startswith(COMMAND) else name, pid)
-            for name, pid in _with_pid_files(self._home / "run")
-        ]
+        """Name the processes that have pid files now: the fleet, and `command`, which runs the batch."""
+        found = _with_pid_files(self._home / "run")
+        return [("command" if name.startswith(COMMAND) else name, pid) for name, pid in found]
 
     def run(self, source: Path, *, files_per_run: int = 1, timeout_s: float) -> Ran:
         """Run a folder to its end. Raises `ProductFailed` unless everything in it succeeded."""

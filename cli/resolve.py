@@ -69,7 +69,7 @@ def _check_run(services: Services, item: Submission, run_id: str) -> None:
             continue
         ids = views.ids(other)
         while some := list(islice(ids, 1000)):
-            owner = next((name for name, runs in views.run_ids(some).items() if run_id in runs), None)
+            owner = next((name for name, runs in views.run_ids(some).items() if run_id in runs[0]), None)
             if owner is not None and owner != item.id:
                 raise UsageError(f"run {run_id} is the one of submission {owner}; look for another")
     account = services.settings.accounts.get(batch.account)

@@ -148,22 +148,20 @@ class Views:
                 found.append(Whole(parse_submission(item, raw), views[batch_of(item)], packed, _digests(digests)))
         return found
 
-    def run_ids(self, submissions: Sequence[str], *, deleted: bool = True) -> dict[str, set[str]]:
+    def run_ids(self, submissions: Sequence[str]) -> dict[str, tuple[set[str], set[str]]]:
         """Return the run ids on record, those of earlier attempts too, in one round trip.
 
-        Without `deleted`, runs that were ended at the provider on a person's word are left out.
+        Beside them those that should still be at the provider: not ended there on a person's word.
         """
         with self._redis.pipeline(transaction=False) as pipe:
             for item in submissions:
                 pipe.hmget(keys.submission(item), ["run_id", "past", "reason", "gone"])
             rows = pipe.execute()
-        found: dict[str, set[str]] = {}
+        found = {}
         for item, (run_id, past, reason, gone) in zip(submissions, rows, strict=True):
             every = {run.decode() for part in (run_id, past) for run in (part or b"").split()}
             ended = [gone, run_id if reason == b"cancelled" else b""]
-            found[item] = (
-                every if deleted else every - {run.decode() for part in ended for run in (part or b"").split()}
-            )
+            found[item] = every, every - {run.decode() for part in ended for run in (part or b"").split()}
         return found
 
     def submission(self, submission: str) -> Submission:

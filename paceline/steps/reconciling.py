@@ -187,12 +187,11 @@ def audit(context: Context, account: Account, agent: str, submissions: Sequence[
     known = context.views.run_ids(submissions)
     for item in submissions:
         for run in by_external.get(external_id(item), []):
-            if run.run_id in known[item]:
+            if run.run_id in known[item][0]:
                 continue
             moved = context.ledger.accepted(item, run, attempt=None, first_poll_s=0.0)
             if isinstance(moved, Duplicate):
                 facts = {"submission": item, "run_id": run.run_id, "credits": run.credits}
                 context.log.error("audit.extra_run", extra=facts)
     shown = {run.run_id for hits in by_external.values() for run in hits}
-    expected = context.views.run_ids(submissions, deleted=False)
-    return len({run for runs in expected.values() for run in runs} - shown)
+    return len({run for _, expected in known.values() for run in expected} - shown)

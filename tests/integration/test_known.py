@@ -161,8 +161,8 @@ def test_whatever_dies_while_it_is_noted_it_is_known_in_the_end(tmp_path: Path, 
     folder = Folder(tmp_path, ABC)
     folder.run(per_run=1)
     at = [number for number, name in enumerate(folder.world.seam.names) if name == "know"]
-    assert len(at) == 3
-    for number in at[:2]:
+    assert at
+    for number in at:
         again = Folder(tmp_path / f"{mode}{number}", ABC)
         again.world.seam.plan = {number: mode}
         again.world.waits = folder.world.waits
