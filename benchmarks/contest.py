@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from paceline.limiter import PacePolicy
@@ -52,15 +53,16 @@ class Seen:
     twice: int
 
 
-def seen(sandbox: Sandbox, key: str, case: Case) -> Seen:
-    """Read a contestant's part of the sandbox's log."""
+def seen(sandbox: Sandbox, key: str, case: Case, *, but: Collection[str] = ()) -> Seen:
+    """Read a contestant's part of the sandbox's log. The makespan leaves out the submissions of those external ids."""
     name = fingerprint(key)
     entries = [entry for entry in sandbox.log(request_class="add", files=False) if entry["key"] == name]
     times = array("d", sorted(entry["t"] for entry in entries))
     accepted = [entry for entry in entries if entry["run_id"] is not None]
     unique = {entry["external_id"] for entry in accepted}
     return Seen(
-        makespan_s=max(entry["t"] for entry in accepted) - times[0] if accepted else math.nan,
+        makespan_s=max((entry["t"] for entry in accepted if entry["external_id"] not in but), default=math.nan)
+        - times[0],
         busiest=busiest_window(times, case.window_s),
         requests=len(entries),
         refused=sum(entry["status"] == 429 for entry in entries),

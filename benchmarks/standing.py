@@ -12,8 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from redis import Redis
+
 from benchmarks.product import ProductFailed
+from config.embedded import EmbeddedServer
+from paceline.model import external_id
 from tests.soak.processes import kill, named
+from tests.soak.round import read_journal
 from tests.support.command import FAST, Paceline
 from tests.support.sandbox import Sandbox
 
@@ -66,6 +71,12 @@ class Standing:
             batches = list(pool.map(lambda name: self._submit(name, source), self.keys))
         for batch in batches:
             self._do("status", batch, "--watch", "--json", timeout_s=timeout_s)
+
+    def interrupted(self) -> set[str]:
+        """Return the external ids of submissions of which it was unclear for a while whether they had been sent."""
+        with EmbeddedServer(self._paceline.home) as server:
+            _, journal = read_journal(Redis(unix_socket_path=str(server.socket_path)))
+        return {external_id(entry["submission"]) for entry in journal if entry.get("to") == "uncertain"}
 
     def _submit(self, account: str, source: Path) -> str:
         to = f"out-{account}"

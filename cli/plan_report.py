@@ -107,6 +107,7 @@ def make_report(
         past.ahead,
         wait_s,
         settings.workers * settings.upload_threads,
+        policy.window_ms(rates[endpoint]) / 1000,
     )
     work = tally.work
     run = run_length(past.experience, work.most_files)

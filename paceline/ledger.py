@@ -176,6 +176,12 @@ class Ledger(Decisions, Isolation):
         again, *ids = self._scripts.run("release", wanted, args)
         return Released(tuple(item.decode() for item in ids), None if int(again) < 0 else int(again) / 1000)
 
+    def release_again(self, account: str) -> Follow | None:
+        """Let the feed release again, at once, what is released and not begun; None where there is nothing to wake."""
+        wanted = [keys.released(account), keys.CHAINS]
+        wake = int(self._scripts.run("released_again", wanted, [f"{Step.FEED}:{account}"]))
+        return None if wake < 0 else Follow(Step.FEED, account, wake / 1000)
+
     def begin(
         self,
         submission: str,

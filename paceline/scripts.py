@@ -59,6 +59,7 @@ _NAMES = (
     "put_back",
     "rebuilt",
     "release",
+    "released_again",
     "remove",
     "restore",
     "resubmit",

@@ -54,10 +54,10 @@ class Work:
 class Pace:
     """How fast runs may be started.
 
-    `window_s` is the limiter's where answers come at once, a little longer than the rate's. `learned` is the lower
-    limit that refusals taught, `closed_s` the time until the first request may go, `ahead` the number of other
-    batches' submissions that wait on the account. Where calls wait up to `wait_s` for their run's end (0: they don't),
-    `slots` can do so at once.
+    `window_s` is the limiter's where answers come at once, a little longer than the rate's; `longest_window_s` where
+    they take long (None: the same). `learned` is the lower limit that refusals taught, `closed_s` the time until the
+    first request may go, `ahead` the number of other batches' submissions that wait on the account. Where calls wait up
+    to `wait_s` for their run's end (0: they don't), `slots` can do so at once.
     """
 
     rate: Rate
@@ -67,6 +67,7 @@ class Pace:
     ahead: int = 0
     wait_s: float = 0.0
     slots: int = 8
+    longest_window_s: float | None = None
 
     @property
     def lowest_limit(self) -> int:
@@ -187,7 +188,7 @@ def time_needed(work: Work, pace: Pace, run: RunLength, slow_bytes_per_s: float,
         pace.closed_s,
     )
     highest = Side(
-        least_seconds(work.submissions + pace.ahead, learned, pace.window_s),
+        least_seconds(work.submissions + pace.ahead, learned, pace.longest_window_s or pace.window_s),
         work.size_bytes / slow,
         _busy_s(work, pace, run.longest_s),
         max(run.longest_s, run.shortest_s),

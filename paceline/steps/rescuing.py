@@ -27,9 +27,12 @@ def rescue(context: Context) -> list[Follow]:
 def worker_died(ledger: Ledger, chains: Chains, views: Views, worker: str, settle_s: float) -> list[Follow]:
     """Take what a worker was sending for uncertain and carry its chains on: its process is known to be gone.
 
-    Only whoever saw the process end may call this; others wait for the lease.
+    What it had messages for and had not begun is released again. Only whoever saw the process end may call this; others
+    wait for the leases.
     """
     follows = chains.free(worker)
+    again = (ledger.release_again(account) for account in views.accounts())
+    follows += [follow for follow in again if follow]
     for submission, sender in views.senders().items():
         item = views.find_submission(submission) if sender == worker else None
         if item is None or item.state is not State.SUBMITTING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -239,3 +240,9 @@ def test_a_rehearsal_names_the_first_files_left_out_of_each_kind() -> None:
 
     assert tally.examples == {SkipReason.EMPTY: ["0", "1", "2"], SkipReason.TOO_LARGE: ["big"]}
     assert tally.total == 6
+
+
+def test_slow_answers_are_the_long_end_only() -> None:
+    pace = replace(PACE, window_s=60.1, longest_window_s=61.1)
+    span = time_needed(Work(81, 81, 81), pace, RUN, 1e6)
+    assert span.lowest.pace_s == pytest.approx(span.highest.pace_s * 60.1 / 61.1)
