@@ -21,7 +21,7 @@ help:
 	@echo 'make mutants plant bugs and see that the tests catch each (ONLY=NAME; WRITE=1 puts the table into the docs)'
 	@echo 'make check   formatting, types, import rules, docs'
 	@echo 'make fix     format and mend what can be mended by a tool'
-	@echo 'make bench   measure, and print tables'
+	@echo 'make bench   measure, and print tables (PART=pace or several; LONG=1 takes longer; WRITE=1 keeps them in RESULTS.md)'
 	@echo 'make docs    write the generated parts of the docs anew'
 	@echo 'make lock    lock the dependencies anew (needs uv)'
 
@@ -69,7 +69,8 @@ fix: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(PART) $(if $(LONG),--long) $(if $(WRITE),--write) \
+		--typed "make bench$(if $(PART), PART='$(strip $(PART))')$(if $(LONG), LONG=1)$(if $(WRITE), WRITE=1)"
 
 docs: .venv/.dev
 	$(BIN)/python -m docs.generate

@@ -24,6 +24,7 @@ from typing import Any
 from redis import Redis
 
 from config.embedded import EmbeddedServer
+from config.leftovers import COMMAND
 from tests.support.sandbox import Sandbox
 
 STOP_S = 40.0
@@ -50,6 +51,15 @@ class Ran:
     peak_mb: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a process printed, its wall time and its CPU time."""
+
+    said: str
+    wall_s: float
+    cpu_s: float
+
+
 class Product:
     """One home folder with its embedded server: ``with Product(folder, sandbox, workers=2) as product``."""
 
@@ -67,6 +77,15 @@ class Product:
             "KOLENA_API_URL": sandbox.url,
             "KOLENA_API_KEY": self.key,
         }
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the embedded Redis listens."""
+        return self._server.socket_path
+
+    def use_key(self, key: str) -> None:
+        """Send this key; the sandbox counts by it."""
+        self.key = self._environment["KOLENA_API_KEY"] = key
 
     def __enter__(self) -> Product:
         self._server.start()
@@ -90,6 +109,25 @@ class Product:
         if process.returncode != 0:
             raise ProductFailed(f"exit code {process.returncode}: {(self._folder / 'said.txt').read_text()[-1500:]}")
         return time.monotonic() - begun, watch.peak_mb()["command"]
+
+    def verb(self, module: str, *arguments: str) -> Said:
+        """Run a module of ours in this home to its end, whatever its exit code; it may run beside `run`."""
+        begun = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=self._environment, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.read().decode()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        return Said(said, time.monotonic() - begun, used.ru_utime + used.ru_stime)
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Name the processes that have pid files now: the command and its fleet."""
+        return [
+            (name.partition("-")[0] if name.startswith(COMMAND) else name, pid)
+            for name, pid in _with_pid_files(self._home / "run")
+        ]
 
     def run(self, source: Path, *, files_per_run: int = 1, timeout_s: float) -> Ran:
         """Run a folder to its end. Raises `ProductFailed` unless everything in it succeeded."""
@@ -173,11 +211,15 @@ class CpuWatch(threading.Thread):
 
     def _processes(self) -> Iterator[tuple[str, int]]:
         yield from list(self._others.items())
-        for path in self._run_dir.glob("*.pid"):
-            with contextlib.suppress(OSError, ValueError):
-                pid = int(path.read_text())
-                if pid not in self._others.values():  # the command writes a pid file too
-                    yield path.stem, pid
+        for name, pid in _with_pid_files(self._run_dir):
+            if pid not in self._others.values():  # the command writes a pid file too
+                yield name, pid
+
+
+def _with_pid_files(run_dir: Path) -> Iterator[tuple[str, int]]:
+    for path in run_dir.glob("*.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            yield path.stem, int(path.read_text())
 
 
 def cpu_s(pid: int) -> float | None:

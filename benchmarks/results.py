@@ -14,8 +14,9 @@ from benchmarks.table import Table, as_markdown
 
 _TITLE = """# Results
 
-Written by `python -m benchmarks --write` (`make bench` measures and prints); every section says which command made it,
-where and when. Ratios compare things measured in the same run; "rival" is somebody else's way of doing the same.
+Written by `make bench WRITE=1`, which measures everything; without `WRITE=1` it only prints, `PART=pace` names one part
+or several, `LONG=1` takes longer. Every section says which command made it, where and when. Ratios compare things
+measured in the same run; "rival" is somebody else's way of doing the same.
 """
 
 
@@ -40,12 +41,14 @@ def machine() -> str:
 
 
 def write_results(path: Path, section: Section, order: Sequence[str]) -> None:
-    """Put a section in its place in the file, replacing an older one of the same part."""
+    """Put a section in its place in the file, and its pictures beside it, replacing older ones of the same part."""
     sections = read_sections(path.read_text("utf-8")) if path.exists() else {}
     lines = [f"`{section.command}` on {section.machine}."]
     for table in section.tables:
         title = [f"### {table.part}"] if len(section.tables) > 1 else []
         lines += ["", *title, *([""] if title else []), as_markdown(table)]
+        if table.picture is not None:
+            path.with_name(table.picture.file).write_text(table.picture.svg, "utf-8")
     sections[section.part] = "\n".join(lines)
     parts = [part for part in order if part in sections]
     body = "".join(f"\n## {part}\n\n{sections[part]}\n" for part in parts)

@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MET, MISSED, RIVAL, FACT = "met", "MISSED", "rival", ""
+MET, MISSED, EXPLAINED, RIVAL, FACT = "met", "MISSED", "explained", "rival", ""
+"""`explained`: past its target, and the next line says why that stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,15 @@ class Line:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of a table, to be kept beside RESULTS.md: its file's name, what it shows in words, the SVG."""
+
+    file: str
+    text: str
+    svg: str
+
+
 @dataclass(slots=True)
 class Table:
     """The figures of one part; `setup` says in a sentence what was run."""
@@ -29,6 +39,7 @@ class Table:
     part: str
     setup: str
     lines: list[Line] = field(default_factory=list)
+    picture: Picture | None = None
 
     def at_most(self, what: str, value: float, most: float, shown: str = "{:,.2f}") -> None:
         """Add a figure that may not be larger than `most`."""
@@ -74,6 +85,8 @@ def as_markdown(table: Table) -> str:
     lines = [f"{table.setup[:1].upper()}{table.setup[1:]}.", "", "| | measured | target | verdict |"]
     lines.append("|---|--:|--:|---|")
     lines += [f"| {row.what} | {row.value} | {row.target} | {row.verdict} |" for row in table.lines]
+    if table.picture is not None:
+        lines += ["", f"![{table.picture.text}]({table.picture.file})"]
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config.accounts import Account
-from config.connections import check_redis, shown_server
+from config.connections import check_belongs, check_redis, shown_server
 from config.schema import Settings
 from config.services import Services, open_provider
 from paceline.errors import (
@@ -197,6 +197,10 @@ def account(settings: Settings, one: Account, services: Services | None, agent: 
         return
     key_from = source_of(one.key_env) or one.key_env
     yield Check(name, True, f"key in {key_from}, {one.limits.add} add, {one.url}")
+    try:
+        check_belongs(settings, one)
+    except ConfigError as error:
+        yield Check(name, None, f"{error}")
     asked = agent or one.kind.agent_example  # known or not, the answer tells whether the key is accepted
     try:
         found = _ask(settings, one, services, asked)

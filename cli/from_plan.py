@@ -16,6 +16,7 @@ from cli.asked import Asked, choices_of, inputs_of, merged, set_options
 from cli.output import counted, local_time
 from cli.progress import duration
 from cli.target import Target, manifest_of, never_listed, parse_agent, refuse_halving_groups
+from config.connections import check_belongs
 from config.logs import printable
 from paceline.errors import ConfigError, FileProblem, SourceUnreachable, UsageError
 from paceline.model import INPUT, BatchSpec, Choice, PlannedSubmission, SizeLimits
@@ -50,6 +51,7 @@ def target_of(settings: Settings, asked: Asked) -> Target:
     spec = header.spec
     _refuse_other_options(asked, spec, saved.path)
     account = settings.account(spec.account)
+    check_belongs(settings, account)
     _refuse_other_account(account, header, saved.path)
     if asked.agent and (given := parse_agent(settings, asked.agent)) != (account, spec.agent):
         raise _other("--agent", f"{given[0].name}:{given[1]}", f"{spec.account}:{spec.agent}", saved.path)

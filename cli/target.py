@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.asked import Asked, choices_of, inputs_of, set_options
+from config.connections import check_belongs
 from paceline.errors import UsageError
 from paceline.model import BatchSpec, SizeLimits
 from paceline.sinks.clashes import clash
@@ -87,6 +88,7 @@ def make_target(settings: Settings, asked: Asked) -> Target:
     grouping = parse_grouping(asked.group_by, cut=asked.cut_groups, pack=asked.pack_groups, listed=source.groups)
     refuse_halving_groups(asked, grouping)
     account, agent_id = parse_agent(settings, asked.agent or "")
+    check_belongs(settings, account)
     if any("\ud800" <= letter <= "\udfff" for letter in asked.name):
         raise UsageError(f"--name {asked.name!r}: it isn't UTF-8; write another one")
     sizes = account.size_limits

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from config.rates import parse_rate
+from config.redis_address import check_redis_address
 from paceline.errors import CredentialsError
 from paceline.model import EndpointClass, Rate, SizeLimits
 from paceline.providers import kinds
@@ -79,6 +80,14 @@ def _is_variable(value: str) -> str:
         raise ValueError(
             'not the name of a variable; write the name, e.g. "KOLENA_API_KEY", and export the key under it'
         )
+    return value
+
+
+def _is_ledger(value: str) -> str:
+    if value:
+        check_redis_address(value)
+        if "@" in value:
+            raise ValueError("write it without user name and password; redis_url has them")
     return value
 
 
@@ -147,6 +156,12 @@ class Account(Table):
         description="what becomes of a submission of which nobody can tell whether it was accepted, where the provider"
         " can't be asked: `hold` it for a person, or `resubmit` it after `settle_seconds`, up to three attempts in all,"
         " **which pays twice if it was**",
+    )
+    redis: Annotated[str, AfterValidator(_is_ledger)] = Field(
+        "",
+        description="the one Redis in which batches are started for this account, without password: where several"
+        " fleets share this file, [each with a Redis of its own](scaling.md#several-redis); unset: any",
+        json_schema_extra={"hidden": True},
     )
     input: str = Field(
         "", description="Kindo: the agent's input that takes the files; unset: `documents`, or the only one it has"

@@ -55,6 +55,9 @@ def _connection(settings: Settings) -> dict[str, object]:
         "broker_channel_error_retry": True,  # also for one that refuses: no memory, read-only, a disk that is full
         "broker_pool_limit": threads,
         "broker_transport_options": {
+            # What a worker holds isn't noted in Redis: one that is killed loses hints, and rescue finds what they were
+            # about long before kombu would. It would be eight commands for each message, four of them writes.
+            "ack_emulation": False,
             "visibility_timeout": settings.visibility_timeout_seconds,
             "polling_interval": settings.message_wait_seconds,  # kombu's timeout of BRPOP, which is 1 s otherwise
             "priority_steps": [0],  # one list per queue instead of four; the feeder orders by priority

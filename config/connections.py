@@ -9,12 +9,15 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from config.embedded import EmbeddedServer
 from config.masking import Mask
+from config.redis_address import ledger_of
 from config.schema import Settings
 from paceline.errors import ConfigError, UnsafeRedis
 from paceline.sinks.places import SECRET_ENV
 
 if TYPE_CHECKING:
     import redis
+
+    from config.accounts import Account
 
 # redis-py takes 0.15 s to import; a command that only prints help doesn't need it.
 
@@ -52,6 +55,24 @@ def shown_server(settings: Settings) -> str:
     """Name the server to a person, without password."""
     parts = urlsplit(redis_url(settings))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def belongs_here(settings: Settings, account: Account) -> bool:
+    """Tell whether batches of this account may be started in the Redis of these settings."""
+    return not account.redis or ledger_of(account.redis) == ledger_of(redis_url(settings))
+
+
+def check_belongs(settings: Settings, account: Account) -> None:
+    """Raise `ConfigError` where batches of this account are to be started in another Redis.
+
+    The limits of an account are kept in one ledger; a second one would let through as much again.
+    """
+    if not belongs_here(settings, account):
+        there, here = ledger_of(account.redis), ledger_of(redis_url(settings))
+        raise ConfigError(
+            f"account {account.name} belongs to the fleet on {there}, and this one is on {here};"
+            f" set PACELINE_REDIS_URL to that, or accounts.{account.name}.redis to this"
+        )
 
 
 def mask_of(settings: Settings, *further: str) -> Mask:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
+from paceline.bundling import bundled
 from paceline.model import Follow, Step, batch_of
 
 if TYPE_CHECKING:
     from celery import Celery
 
 TASKS = {step: f"paceline.{step.value}" for step in Step}
-"""The name of the task that carries out each step; its one argument is the step's key."""
+"""The name of the task that carries out each step; its argument is the step's key, several for exports."""
 
 _SOON_S = 0.01
 """A countdown shorter than this is none: holding such a message back costs more than it saves."""
@@ -47,17 +48,31 @@ class Messenger:
     def send(self, follows: Iterable[Follow]) -> None:
         """Send messages; a submission's message carries its id as the task's, so that its result is found under it.
 
-        That of its export carries the id with `.export`, so that a page can lead to both.
+        That of exports carries the first one's id with `.export`, so that a page can lead to both.
         """
-        for follow in follows:
-            options: dict[str, Any] = {"queue": self._queue(follow), "ignore_result": True}
-            if follow.step is Step.SUBMIT:
-                options["task_id"] = follow.key
-            elif follow.step is Step.EXPORT:
-                options["task_id"] = export_task(follow.key)
-            if follow.countdown_s > _SOON_S:
-                options["countdown"] = follow.countdown_s
-            self._app.send_task(TASKS[follow.step], args=[follow.key], **options)
+        from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
+
+        bundles = list(bundled(follows))
+        try:
+            if len(bundles) < 2:  # without a batch Celery tries again, once or twice
+                raise BatchPublishError
+            with self._app.producer_or_acquire() as producer, producer.batch():
+                for bundle in bundles:
+                    self._send(bundle, producer)
+        except BatchPublishError:
+            for bundle in bundles:  # perhaps for the second time, which is harmless
+                self._send(bundle)
+
+    def _send(self, bundle: Sequence[Follow], producer: Any = None) -> None:
+        first = bundle[0]
+        options: dict[str, Any] = {"queue": self._queue(first), "ignore_result": True, "producer": producer}
+        if first.step is Step.SUBMIT:
+            options["task_id"] = first.key
+        elif first.step is Step.EXPORT:
+            options["task_id"] = export_task(first.key)
+        if first.countdown_s > _SOON_S:
+            options["countdown"] = first.countdown_s
+        self._app.send_task(TASKS[first.step], args=[follow.key for follow in bundle], **options)
 
     def _queue(self, follow: Follow) -> str:
         match follow.step:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from config.connections import belongs_here
 from config.schedules import Schedule
 from config.schema import Settings
 from paceline.errors import ConfigError, UsageError
@@ -81,6 +82,15 @@ def rules_of(settings: Settings, schedule: Schedule) -> Rules:
 def plan_of(settings: Settings, schedule: Schedule) -> Plan:
     """Return what a tick has to know of a schedule."""
     return Plan(schedule.name, schedule.times, rules_of(settings, schedule), lambda due: pin(schedule, due))
+
+
+def is_ours(settings: Settings, schedule: Schedule) -> bool:
+    """Tell whether this fleet starts a schedule's nights: false if its account belongs to another Redis."""
+    try:
+        account = settings.account(schedule.agent.partition(":")[0])
+    except ConfigError:
+        return True  # whoever starts its next night says so
+    return belongs_here(settings, account)
 
 
 def check_schedule(settings: Settings, schedule: Schedule, now: datetime) -> None:

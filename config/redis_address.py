@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -39,3 +39,17 @@ def _is_whole(parts: SplitResult) -> bool:
         return False
     database = parts.path.strip("/")
     return not parts.fragment and (not database or (database.isascii() and database.isdigit()))
+
+
+def ledger_of(url: str) -> str:
+    """Return what tells two Redis databases apart in their addresses: host, port and database, or path and database.
+
+    Without user name, password and options, so that it can be shown.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/") or "0"
+    if parts.scheme == "unix":
+        database = parse_qs(parts.query).get("db", ["0"])[0]
+        return f"unix://{unquote(parts.path)}" + ("" if database == "0" else f"?db={database}")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"redis://{host}:{parts.port or 6379}/{int(database)}"

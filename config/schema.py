@@ -101,7 +101,9 @@ class Waits(Table):
     )
     poll_first_seconds: float = Field(1.5, gt=0, description="first question after a run, counted from its start")
     poll_again_seconds: float = Field(
-        5, ge=0.5, description="between two questions about one young run; the vendors say five to ten seconds"
+        5,
+        ge=0.5,
+        description="between two questions about a run, young and one of few; the vendors say five to ten seconds",
     )
     poll_refused_seconds: float = Field(
         30, gt=0, le=60, description="next question after runs of an account whose key or credit was refused"
@@ -142,8 +144,8 @@ class Fleet(Table):
     visibility_timeout_seconds: float = Field(
         86_400,
         gt=0,
-        description="until Celery delivers an unacknowledged message again; the same in every process on one Redis,"
-        " longer than the longest upload",
+        description="until kombu delivers an unacknowledged message again; our workers note none in Redis, so that it"
+        " matters only for older ones beside them",
     )
     results_ttl_seconds: float = Field(
         604_800, ge=1, description="how long Celery's results backend keeps a run's payload"

@@ -2,7 +2,10 @@
 
 When the connection is lost, kombu closes the channel and then wants to give the messages it holds back over that same
 connection; there is none, an `AttributeError` results, and Celery takes it for unrecoverable: the worker ends. The
-messages are hints, and Redis has them still. So on a lost connection nothing is given back and nothing acknowledged.
+messages are hints, and the ledger knows what they were about. So on a lost connection nothing is given back and
+nothing acknowledged.
+
+It also talks less: kombu makes a Redis client for every command that it sends, a tenth of a busy worker's time.
 """
 
 from __future__ import annotations
@@ -22,6 +25,16 @@ def install() -> None:
 
 class Channel(kombu_redis.Channel):
     """A channel that can be closed, and asked to acknowledge, when its connection is gone."""
+
+    _kept_client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return one client per connection pool; the one that waits in BRPOP has a connection of its own."""
+        if asynchronous:
+            return super()._create_client(asynchronous)  # type: ignore[misc]  # unknown to kombu's stubs
+        if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
+            self._kept_client = super()._create_client()  # type: ignore[misc]
+        return self._kept_client
 
     def close(self) -> None:
         """Close, giving messages back only where there is a connection to do it."""

@@ -13,7 +13,7 @@ import click
 from cli.exits import Exit
 from cli.main import VERBS, cli
 from config import docs as settings
-from docs import metric_parts, plan_example, provider_parts
+from docs import metric_parts, plan_example, provider_parts, scaling_parts
 from docs.blocks import put
 from monitor.catalog import WaitsFor
 from paceline import redis_keys
@@ -123,6 +123,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/cli.md": {"verbs": verbs_help},
     "docs/results.md": {"tables": tables},
     "docs/results-databases.md": {"batches": lambda: _table(BATCHES), "types": database_types},
+    "docs/scaling.md": {"measured": scaling_parts.measured, "computed": scaling_parts.computed},
     "docs/planning.md": {"plan": plan_example.screen, "plan-json": plan_example.json_output},
 }
 """Page → block → what writes it. Blocks that are recorded rather than generated aren't here."""

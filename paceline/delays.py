@@ -12,15 +12,17 @@ FIRST_POLL_S = 1.5
 POLL_LEAST_S = 5.0
 """Between two questions about one run; the vendors say five to ten seconds."""
 
-POLL_GRID_S = POLL_LEAST_S / 2
-"""Later polls fall on multiples of half the least time, so that runs started at different moments share a list call."""
-
-_LATE_S = 0.3
-"""A poll comes a little after its grid point; without this allowance it would always skip one."""
-
 POLL_LONGEST_S = 60.0
 
-LIST_GAP_S = 0.6
+AGE_SHARE = 120
+"""Of a run's age, what a later question may come late. Where each run costs a question of its own, twice as much."""
+
+LIST_SHARE = 0.15
+"""Of the least time, what a sweep takes per list call: 0.75 s, so 80 calls a minute however many runs are in flight.
+
+Ten thousand runs that last 1 to 10 minutes then cost under a tenth of a call each; up to two thousand runs are swept
+every 5 s, which no run may be asked after more often.
+"""
 
 SINGLE_SHARE = 0.8
 """Of the pace for single questions, what following takes. More would keep exports and new batches waiting."""
@@ -29,20 +31,51 @@ SWEEP_LONGEST_S = 240.0
 """Within the five minutes after which `lua/take_due.lua` thinks that the clock was set back."""
 
 
-def next_poll_s(now_s: float, age_s: float, sweep_s: float, *, least_s: float = POLL_LEAST_S) -> float:
+_ROUNDED_S = 0.002
+"""Due times are kept in milliseconds; rounded up, one would lie after its point of the grid."""
+
+
+def next_poll_s(
+    now_s: float,
+    age_s: float,
+    sweep_s: float,
+    *,
+    late_s: float = 0.0,
+    least_s: float = POLL_LEAST_S,
+    together: bool = True,
+) -> float:
     """Return when to ask after a run again, as a time on the same clock as `now_s`.
 
-    `least_s` to half as much more ahead for young runs, a sixtieth of its age for old ones up to 60 s, but not before a
-    sweep of all runs in flight at a measured pace has come round, which takes `sweep_s`. The result lies on the grid.
+    `least_s` ahead or up to twice that for young runs, a share of its age for old ones up to 60 s, but not before a
+    sweep of all runs in flight has come round, which takes `sweep_s`. `together`: many runs share a call.
+
+    The result is a multiple of `least_s`, so that runs started at different moments come to share their calls, or of
+    half of it: the second question after a run shouldn't wait for ten seconds, nor times between five and ten become
+    ten. Questions about single runs have nothing to share.
+
+    It counts from when the run was due, `late_s` ago: the last of several calls is always late, and would miss every
+    other turn. That may shorten one time between two questions by half of `least_s` (where runs share no call, by a
+    sixteenth, lest the pace be passed), never their mean.
     """
-    grid_s = least_s / 2
-    wait_s = max(least_s, min(age_s / 60, POLL_LONGEST_S - grid_s), sweep_s)
-    return math.ceil((now_s + wait_s - _LATE_S) / grid_s) * grid_s
+    wait_s = max(
+        least_s, min(age_s / (AGE_SHARE if together else AGE_SHARE / 2), POLL_LONGEST_S - least_s / 2), sweep_s
+    )
+    grid_s = least_s if together and age_s >= least_s >= wait_s else least_s / 2
+    due_s = now_s - min(late_s, least_s / (2 if together else 16))
+    return math.ceil((due_s + wait_s - _ROUNDED_S) / grid_s) * grid_s
 
 
-def list_sweep_s(calls: int) -> float:
-    """Return how long a sweep of so many list calls may take: 0.6 s each, so ten thousand runs are swept every 20 s."""
-    return min(LIST_GAP_S * calls, POLL_LONGEST_S - POLL_GRID_S)
+def slack_s(least_s: float) -> float:
+    """Return how long before its due time a run is taken along in a call that is made anyway."""
+    return least_s / 10
+
+
+def list_sweep_s(calls: int, rate: Rate, *, least_s: float = POLL_LEAST_S) -> float:
+    """Return how long a sweep of so many list calls may take: 0.75 s each, so ten thousand runs are swept every 26 s.
+
+    More where that would take over four fifths of the pace; and in all at most a minute, less half the least time.
+    """
+    return min(max(LIST_SHARE * least_s, single_gap_s(rate)) * calls, POLL_LONGEST_S - least_s / 2)
 
 
 def single_sweep_s(runs: int, rate: Rate) -> float:
@@ -56,14 +89,14 @@ def single_gap_s(rate: Rate) -> float:
 
 
 def tick_s(starts_per_s: float, in_flight: int, *, most_s: float = POLL_LEAST_S) -> float:
-    """Return the least time between two list calls: 1 s to `most_s`, or `most_s` where that is less.
+    """Return the least time between two list calls that aren't full: `most_s`, down to a fifth of it (1 s).
 
     Four starts or more per call keep the cost of following a run at a quarter of a request; a handful of runs in
     flight is followed promptly.
     """
     if in_flight <= 3 or starts_per_s <= 0:
-        return min(1.0, most_s)
-    return min(max(4 / starts_per_s, 1.0), most_s)
+        return most_s / 5
+    return min(max(4 / starts_per_s, most_s / 5), most_s)
 
 
 def upload_deadline_s(size_bytes: int, *, base_s: float, bytes_per_s: float) -> float:

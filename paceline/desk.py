@@ -89,7 +89,9 @@ class Desk:
     def _moved(
         self, script: str, submission: str, args: list[Arg], step: Step | None = None, more: Sequence[str] = ()
     ) -> Moved | Lost:
-        row: list[Any] = self._scripts.run(script, [*self._way(submission), *more], args)
+        return self._as_moved(self._scripts.run(script, [*self._way(submission), *more], args), submission, step)
+
+    def _as_moved(self, row: Sequence[Any], submission: str, step: Step | None) -> Moved | Lost:
         if row[0] != b"ok":
             return Lost()
         follow = self._follow(step, batch_of(submission), int(row[2])) if step is not None else None

@@ -79,15 +79,21 @@ def _may_part(one: object, other: object) -> bool:
     return not group or group != getattr(other, "group", "")
 
 
-def in_order(last: int, halves: Iterable[int]) -> Iterator[int]:
-    """Give the indexes from 1 to `last` with the halves among them, ordered by `place`."""
+def in_order(last: int, halves: Iterable[int], skip: int = 0) -> Iterator[int]:
+    """Give the indexes from 1 to `last` with the halves among them, ordered by `place`; the first `skip` are left out.
+
+    Leaving out costs nothing, so a hundred thousand may be gone through in slices.
+    """
     of: defaultdict[int, list[int]] = defaultdict(list)
     for half in halves:
-        of[root_of(half)].append(half)
-    for index in range(1, last + 1):
-        yield index
-        if index in of:
-            yield from sorted(of[index], key=place)
+        if root_of(half) <= last:
+            of[root_of(half)].append(half)
+    first = 1
+    for stop in sorted({*of, last}):
+        for some in (range(first, stop + 1), sorted(of.get(stop, ()), key=place)):
+            yield from some[skip:]
+            skip -= min(skip, len(some))
+        first = stop + 1
 
 
 def complete(halves: Iterable[int]) -> frozenset[int]:

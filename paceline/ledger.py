@@ -107,13 +107,34 @@ class Ledger(Decisions, Isolation):
         ledger was lost. For `sending_s` from now somebody may still be sending it; only then it begins to settle.
         Raises `UnknownBatch`.
         """
+        call = self._plan_call(batch, planned, manifest_bytes, skipped, in_doubt, sending_s)
+        return self._planned(batch, self._scripts.run("plan", *call), in_doubt)
+
+    def plan_all(self, batch: str, planned: Sequence[tuple[PlannedSubmission, int, int]]) -> list[Moved | Lost]:
+        """Register submissions in order, in one round trip, as `plan` does each: with `manifest_bytes` and `skipped`.
+
+        Where the connection breaks, the first so many are registered. Raises `UnknownBatch`.
+        """
+        calls = [self._plan_call(batch, one, length, skipped) for one, length, skipped in planned]
+        return [self._planned(batch, row) for row in self._scripts.run_many("plan", calls)]
+
+    def _plan_call(
+        self,
+        batch: str,
+        planned: PlannedSubmission,
+        manifest_bytes: int,
+        skipped: int,
+        in_doubt: bool = False,
+        sending_s: float = 0.0,
+    ) -> tuple[list[str], list[Arg]]:
         submission = submission_id(batch, planned.index)
         state = State.UNCERTAIN if in_doubt else State.PLANNED
         args: list[Arg] = [submission, "", len(planned.files), planned.size_bytes, pack_files(planned.files)]
         args += [manifest_bytes, skipped, state.value, round(sending_s * 1000)]
-        way = self._way(submission)
-        more = [keys.files(submission), keys.halves(batch)]
-        new, wake, generation = self._scripts.run("plan", [*way, *more], args)
+        return [*self._way(submission), keys.files(submission), keys.halves(batch)], args
+
+    def _planned(self, batch: str, row: Sequence[int], in_doubt: bool = False) -> Moved | Lost:
+        new, wake, generation = row
         if int(new) < 0:
             raise UnknownBatch(f"no batch {batch}")
         if not new:
@@ -199,15 +220,19 @@ class Ledger(Decisions, Isolation):
         first_poll_s: float,
         digests: Sequence[bytes] = (),
         started_ms: int | None = None,
+        permit_life_s: float | None = None,
     ) -> Moved | Duplicate | Lost:
         """Record a run as the submission's. Evidence is placed wherever the submission stands; see `lua/accepted.lua`.
 
-        `attempt` is the sender's, None where the run was found by listing.
+        `attempt` is the sender's, None where the run was found by listing. With `permit_life_s`, this is the answer to
+        a request of the class `add`, and ends the life of its permit.
         """
         args: list[Arg] = [submission, "", "" if attempt is None else attempt, run.run_id, run.run_url or ""]
         args += [round(first_poll_s * 1000), b"".join(digests), external_id(submission)]
         args += ["" if started_ms is None else started_ms, "" if run.credits is None else run.credits]
-        row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission)], args)
+        args.append("" if permit_life_s is None else round(permit_life_s * 1000))
+        log = keys.pace_log(self.place(batch_of(submission))[0], EndpointClass.ADD)
+        row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission), log], args)
         match row[0]:
             case b"ok":
                 batch = batch_of(submission)
@@ -334,9 +359,10 @@ class Ledger(Decisions, Isolation):
         status, wait, flight, starts, now, *rows = self._scripts.run("take_due", wanted, args)
         now_ms = int(now)
         runs = []
-        for id_, packed in zip(rows[::2], rows[1::2], strict=True):
+        for id_, packed, late in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
             run_id, generation, started = packed.decode().split("\n")
-            runs.append(DueRun(id_.decode(), run_id, int(generation), (now_ms - int(started)) / 1000))
+            age_s = (now_ms - int(started)) / 1000
+            runs.append(DueRun(id_.decode(), run_id, int(generation), age_s, int(late) / 1000))
         again = None if status == b"idle" else int(wait) / 1000
         return Due(tuple(runs), again, int(flight), int(starts) / 10, now_ms / 1000)
 
@@ -354,5 +380,12 @@ class Ledger(Decisions, Isolation):
 
     def exported(self, submission: str, generation: int) -> Moved | Lost:
         """Record that every sink holds the submission durably."""
-        more = [keys.digests(submission)]
-        return self._moved("exported", submission, [submission, generation], Step.CLOSE, more=more)
+        return self.exported_all([(submission, generation)])[0]
+
+    def exported_all(self, ids: Sequence[tuple[str, int]]) -> list[Moved | Lost]:
+        """Record that for several submissions, each with its generation, in one round trip."""
+        calls: list[tuple[list[str], list[Arg]]] = [
+            ([*self._way(item), keys.digests(item)], [item, generation]) for item, generation in ids
+        ]
+        rows = self._scripts.run_many("exported", calls)
+        return [self._as_moved(row, item, Step.CLOSE) for (item, _), row in zip(ids, rows, strict=True)]

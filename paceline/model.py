@@ -339,11 +339,15 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """What to schedule next: `step` on `key` after `countdown_s` seconds (0..60). A hint: losing it costs time only."""
+    """What to schedule next: `step` on `key` after `countdown_s` seconds (0..60). A hint: losing it costs time only.
+
+    `alone`: not in one message with others.
+    """
 
     step: Step
     key: str
     countdown_s: float = 0.0
+    alone: bool = False
 
 
 class Step(StrEnum):

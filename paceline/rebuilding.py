@@ -124,7 +124,7 @@ def rebuild(
             ended = read_record(part.record)
             ledger.restore(batch, planned.submission, ended, manifest_bytes=planned.stop, skipped=planned.skipped)
             item = views.submission(planned.id)
-            remember(known, views, view, item, planned.submission.files, _digests(part))
+            remember(known, views, view, [(item, planned.submission.files, _digests(part))])
         if listed:
             record_listed(manifest, spec, listed)
         if file.cancelled:  # before it can go on

@@ -19,17 +19,26 @@ from paceline.known import KnownFiles, Mark, Scope, naming
 from paceline.model import Outcome, PlannedFile, Submission, index_of, submission_id
 from paceline.views import Views
 
+Ended = tuple[Submission, Sequence[PlannedFile], Sequence[bytes]]
+"""A submission that has ended, its files, and the digests of what was sent: empty where they aren't known."""
 
-def remember(
-    known: KnownFiles,
+
+def remember(known: KnownFiles, views: Views, batch: BatchView, ended: Sequence[Ended]) -> None:
+    """Note what is answered now that submissions of a batch have ended, however they did."""
+    notes = _Notes(known, batch)
+    for item, files, digests in ended:
+        _remember(notes, views, batch, item, files, digests)
+    notes.write(*(item for item, _, _ in ended))
+
+
+def _remember(
+    notes: _Notes,
     views: Views,
     batch: BatchView,
     item: Submission,
     files: Sequence[PlannedFile],
     digests: Sequence[bytes],
 ) -> None:
-    """Note what is answered now that a submission has ended, however it did. `digests` is empty where unknown."""
-    notes = _Notes(known, batch)
     cuts = _may_cut(batch)
     if _answered(item):
         missing: Sequence[bytes | None] = [None] * len(files)
@@ -44,7 +53,6 @@ def remember(
                 notes.group([one for one in sent if one[0].group == name])
     if cuts and not is_half(index_of(item.id)):
         _remember_cut(notes, views, batch, item, files)
-    notes.write(item)
 
 
 def remember_last(known: KnownFiles, views: Views, batch: BatchView) -> None:
@@ -121,10 +129,11 @@ class _Notes:
         if len(digests) == len(sent):
             self.marks.append(self.scope.group_content(digests))
 
-    def write(self, item: Submission) -> None:
-        """Write them."""
+    def write(self, *items: Submission) -> None:
+        """Write them, as of the end of the last of these submissions."""
         if self.marks:
-            self.known.note(self.scope, self.marks, batch=self.batch.id, at_ms=item.finished_ms or 0)
+            at_ms = max(item.finished_ms or 0 for item in items)
+            self.known.note(self.scope, self.marks, batch=self.batch.id, at_ms=at_ms)
 
 
 @dataclass(slots=True)

@@ -68,12 +68,13 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A run to ask after."""
+    """A run to ask after, `late_s` after it was due (negative: taken along before)."""
 
     submission: str
     run_id: str
     generation: int
     age_s: float
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from paceline.model import Outcome, Submission
@@ -21,15 +21,25 @@ class Results(Protocol):
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return the record, or None if there is none (any more)."""
 
+    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the records that there are, in one round trip."""
 
-def kept_of(results: Results, item: Submission) -> Mapping[str, Any] | None:
-    """Return what is kept of a submission's present run, None where there is nothing (any more)."""
-    ended_by_us = item.outcome is Outcome.CANCELLED and item.reason == "cancelled"
-    for name in (item.id + PARTIAL, item.id) if ended_by_us else (item.id,):
-        record = results.get(name)
-        if record is not None and record["run_id"] == item.run_id:  # else it is an earlier attempt's
-            return record
-    return None
+
+def kept_of(results: Results, items: Sequence[Submission]) -> Mapping[str, Mapping[str, Any]]:
+    """Return what is kept of submissions' present runs, by submission; those of which there is nothing are left out."""
+    names = {item.id: [item.id + PARTIAL, item.id] if _ended_by_us(item) else [item.id] for item in items}
+    records = results.some([name for some in names.values() for name in some])
+    kept = {}
+    for item in items:
+        found = (records[name] for name in names[item.id] if name in records)
+        record = next((one for one in found if one["run_id"] == item.run_id), None)  # else it is an earlier attempt's
+        if record is not None:
+            kept[item.id] = record
+    return kept
+
+
+def _ended_by_us(item: Submission) -> bool:
+    return item.outcome is Outcome.CANCELLED and item.reason == "cancelled"
 
 
 class MemoryResults:
@@ -45,3 +55,7 @@ class MemoryResults:
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return a record, or None."""
         return self.records.get(submission)
+
+    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return records."""
+        return {name: self.records[name] for name in submissions if name in self.records}

@@ -43,15 +43,15 @@ class Runner:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def run(self, step: Step, key: str) -> list[Follow]:
-        """Do one step; return the wake-ups to send, each of them only a hint."""
+    def run(self, step: Step, *keys: str) -> list[Follow]:
+        """Do one step, for each of several keys; return the wake-ups to send, each of them only a hint."""
         match step:
             case Step.SUBMIT:
-                return submitting.submit(self.context, key)
+                return [follow for key in keys for follow in submitting.submit(self.context, key)]
             case Step.EXPORT:
-                return exporting.export(self.context, key)
+                return exporting.export(self.context, keys)
             case _:
-                return self._chain(step, key)
+                return [follow for key in keys for follow in self._chain(step, key)]
 
     def rescue(self) -> list[Follow]:
         """Return wake-ups for everything overdue."""

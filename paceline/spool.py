@@ -18,7 +18,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,45 +88,68 @@ class Spool(Protocol):
         """Return the verdicts that the ledger doesn't have yet, oldest first."""
 
 
-class Notes:
-    """The notes as they are in memory, built up line by line."""
+class _Places:
+    """One file of notes, and where in it the newest ones about each submission begin.
 
-    def __init__(self) -> None:
-        self.latest: dict[str, Request] = {}
-        self.accepted: dict[str, Verdict] = {}
-        self.waiting: dict[Request, Verdict] = {}
+    They are read when they are asked for, which is seldom: kept in memory, they would be the better part of a worker's.
+    """
 
-    def begun(self, request: Request) -> None:
-        """Add a request."""
-        known = self.latest.get(request.submission)
-        if known is None or known.generation < request.generation:
-            self.latest[request.submission] = request
+    def __init__(self, file: int) -> None:
+        self.file = file
+        self.read_bytes = 0
+        self._begun: dict[str, tuple[int, int]] = {}  # generation, byte
+        self._accepted: dict[str, int] = {}
 
-    def keep(self, verdict: Verdict) -> None:
-        """Add a verdict."""
-        if verdict.verb is not Verb.PUT_BACK:  # one that came to nothing may never have begun
-            self.begun(verdict.request)
-        self.waiting[verdict.request] = verdict
-        if verdict.verb is Verb.ACCEPTED:
-            self.accepted[verdict.request.submission] = verdict
+    def size(self) -> int:
+        """Return how long the file is."""
+        return os.fstat(self.file).st_size
 
-    def handed_in(self, request: Request) -> None:
-        """Drop a verdict from those that wait."""
-        self.waiting.pop(request, None)
+    def read_on(self, waiting: dict[Request, Verdict], *, ended: bool = False) -> None:
+        """Read what has been added. A torn line at the end waits for its other half, unless the file has `ended`."""
+        while self.size() > self.read_bytes:
+            block = os.pread(self.file, 1 << 16, self.read_bytes)
+            whole = block[: block.rfind(b"\n") + 1] or self._line(self.read_bytes)
+            if not whole.endswith(b"\n") and not ended:
+                return
+            for line in whole.removesuffix(b"\n").split(b"\n"):
+                self._take(line, waiting)
+                self.read_bytes += len(line) + 1
 
-    def read(self, line: bytes) -> None:
-        """Add a line; one that is torn is skipped."""
+    def latest(self, submission: str) -> Request | None:
+        """Return the newest request for a submission."""
+        at = self._begun.get(submission, (0, -1))[1]
+        return _parse(self._line(at))[0] if at >= 0 else None
+
+    def accepted(self, submission: str) -> Verdict | None:
+        """Return the newest accepted run of a submission."""
+        at = self._accepted.get(submission, -1)
+        return _parse(self._line(at))[1] if at >= 0 else None
+
+    def _take(self, line: bytes, waiting: dict[Request, Verdict]) -> None:
         try:
-            row = jsonl.decode(line)
-            request = Request(row["s"], int(row["g"]), int(row["a"]), row.get("t", ""), row.get("h", ""))
-            if "v" in row:
-                self.keep(Verdict(request, Verb(row["v"]), row["f"]))
-            elif "done" in row:
-                self.handed_in(request)
-            else:
-                self.begun(request)
+            request, said, done = _parse(line)
         except (ValueError, KeyError, TypeError):
             return
+        if done:
+            waiting.pop(request, None)
+            return
+        generation, _ = self._begun.get(request.submission, (-1, 0))
+        may_have_begun = said is None or said.verb is not Verb.PUT_BACK  # one that came to nothing may never have begun
+        if may_have_begun and generation < request.generation:
+            self._begun[request.submission] = request.generation, self.read_bytes
+        if said is not None:
+            waiting[request] = said
+            if said.verb is Verb.ACCEPTED:
+                self._accepted[request.submission] = self.read_bytes
+
+    def _line(self, at: int) -> bytes:
+        line = b""
+        while b"\n" not in line:
+            block = os.pread(self.file, 1 << 12, at + len(line))
+            if not block:
+                return line
+            line += block
+        return line[: line.index(b"\n") + 1]
 
 
 class FileSpool:
@@ -137,9 +160,9 @@ class FileSpool:
         self._path = self._folder / _NAME
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._notes = Notes()
-        self._file: int | None = None
-        self._read_bytes = 0
+        self._now: _Places | None = None
+        self._before: _Places | None = None  # the old file
+        self._waiting: dict[Request, Verdict] = {}
         self._kept_bytes = 0  # what waited when the file was begun
 
     def begun(self, request: Request) -> None:
@@ -156,90 +179,95 @@ class FileSpool:
 
     def latest(self, submission: str) -> Request | None:
         """See `Spool`."""
-        with self._shared():
-            return self._notes.latest.get(submission)
+        with self._shared() as (now, before):
+            newest = [one for file in (now, before) if file is not None and (one := file.latest(submission))]
+            return max(newest, key=lambda one: one.generation, default=None)
 
     def accepted(self, submission: str) -> Verdict | None:
         """See `Spool`."""
-        with self._shared():
-            return self._notes.accepted.get(submission)
+        with self._shared() as (now, before):
+            return now.accepted(submission) or (before.accepted(submission) if before is not None else None)
 
     def waiting(self) -> list[Verdict]:
         """See `Spool`."""
         with self._shared():
-            return list(self._notes.waiting.values())
+            return list(self._waiting.values())
 
     def _write(self, line: bytes, *, durable: bool) -> None:
-        with self._shared():
-            assert self._file is not None
-            if self._read_bytes + len(line) > self._most_bytes + self._kept_bytes:
-                self._turn_over()
-            if os.fstat(self._file).st_size > self._read_bytes:
+        with self._shared() as (now, _):
+            if now.read_bytes + len(line) > self._most_bytes + self._kept_bytes:
+                now = self._turn_over()
+            if now.size() > now.read_bytes:
                 line = b"\n" + line  # behind a torn line: it ends here
-            if os.write(self._file, line) < len(line):
+            if os.write(now.file, line) < len(line):
                 raise OSError(errno.ENOSPC, "no room")
             if durable:
-                os.fsync(self._file)
-            self._catch_up()
+                os.fsync(now.file)
+            now.read_on(self._waiting)
 
     @contextmanager
-    def _shared(self) -> Iterator[None]:
-        """Hold the spool against other threads and processes, and know what they have written."""
+    def _shared(self) -> Iterator[tuple[_Places, _Places | None]]:
+        """Hold the spool against other threads and processes; give the file and the old one, with all that is there."""
         with self._lock, writing(str(self._path)):
             make_private_dir(str(self._folder))
             lock = open_private(str(self._folder / "lock"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._catch_up()
-                yield
+                now = self._catch_up()
+                yield now, self._before
             finally:
                 os.close(lock)
 
-    def _catch_up(self) -> None:
-        """Read what has been added; everything from the beginning, if another process turned the file over."""
-        if self._file is None or not _same(self._file, self._path):
-            self._open()
-        assert self._file is not None
-        while os.fstat(self._file).st_size > self._read_bytes:
-            block = os.pread(self._file, 1 << 20, self._read_bytes)
-            whole, newline, _ = block.rpartition(b"\n")
-            if not newline:
-                return  # a torn line at the end
-            for line in whole.split(b"\n"):
-                self._notes.read(line)
-            self._read_bytes += len(whole) + 1
+    def _catch_up(self) -> _Places:
+        """Read what has been added, to another file if this one was turned over."""
+        now = self._now
+        if now is None or not _same(now.file, self._path):
+            now = self._open()
+        now.read_on(self._waiting)
+        return now
 
-    def _open(self) -> None:
-        """Open the file and read the old one. What fails here leaves nothing half open, and is tried again."""
-        if self._file is not None:
-            former, self._file = self._file, None
-            os.close(former)
-        notes = Notes()
+    def _open(self) -> _Places:
+        """Open the file, and know the old one. What fails here leaves all as it was, and is tried again."""
+        old, former = self._folder / _OLD, self._now
+        waiting: dict[Request, Verdict] = {}
         new = not self._path.exists()
-        descriptor = open_private(str(self._path))
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+        with ExitStack() as stack:
+            now = _Places(_opened(stack, self._path))
+            fcntl.fcntl(now.file, fcntl.F_SETFL, os.O_APPEND)
             if new:
                 sync_dir(str(self._folder))
-            old = self._folder / _OLD
-            for line in old.read_bytes().split(b"\n") if old.exists() else ():
-                notes.read(line)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._file, self._notes, self._read_bytes, self._kept_bytes = descriptor, notes, 0, 0
+            before = None
+            if former is not None and _same(former.file, old):  # turned over once since: most of it is known
+                before, waiting = former, self._waiting
+            elif old.exists():
+                before = _Places(_opened(stack, old))
+            if before is not None:
+                before.read_on(waiting, ended=True)
+            stack.pop_all()
+        for gone in (former, self._before):
+            if gone is not None and gone is not before:
+                os.close(gone.file)
+        self._now, self._before, self._waiting, self._kept_bytes = now, before, waiting, 0
+        return now
 
-    def _turn_over(self) -> None:
+    def _turn_over(self) -> _Places:
         """Begin a new file with what still waits. Until it has its name, the old one holds all of that too."""
-        waiting = [_verdict_line(verdict) for verdict in self._notes.waiting.values()]
+        waiting = [_verdict_line(verdict) for verdict in self._waiting.values()]
         kept_bytes = sum(map(len, waiting))
         fresh = self._folder / f"{_NAME}.new"
         replace_atomically(str(fresh), waiting)
         self._path.replace(self._folder / _OLD)
         fresh.replace(self._path)
         sync_dir(str(self._folder))
-        self._catch_up()
+        now = self._catch_up()
         self._kept_bytes = kept_bytes
+        return now
+
+
+def _opened(stack: ExitStack, path: Path) -> int:
+    descriptor = open_private(str(path))
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _same(descriptor: int, path: Path) -> bool:
@@ -256,3 +284,10 @@ def _line(request: Request, **more: Any) -> bytes:
 
 def _verdict_line(verdict: Verdict) -> bytes:
     return _line(verdict.request, v=verdict.verb.value, f=dict(verdict.facts))
+
+
+def _parse(line: bytes) -> tuple[Request, Verdict | None, bool]:
+    """Read a line: the request, what came of it, and whether the ledger has that."""
+    row = jsonl.decode(line)
+    request = Request(row["s"], int(row["g"]), int(row["a"]), row.get("t", ""), row.get("h", ""))
+    return request, Verdict(request, Verb(row["v"]), row["f"]) if "v" in row else None, "done" in row

@@ -36,6 +36,31 @@ class AccountView:
     since_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A submission with all that a step on it needs, as it was at one moment."""
+
+    item: Submission
+    batch: BatchView
+    packed: bytes | None
+    digests: Sequence[bytes]
+
+    @property
+    def files(self) -> tuple[PlannedFile, ...]:
+        """Its files in manifest order. Raises `UnknownSubmission`."""
+        return _files(self.item.id, self.packed)
+
+
+def _files(submission: str, packed: bytes | None) -> tuple[PlannedFile, ...]:
+    if packed is None:
+        raise UnknownSubmission(f"no files on record for submission {submission}")
+    return unpack_files(packed)
+
+
+def _digests(packed: bytes | None) -> Sequence[bytes]:
+    return [packed[at : at + 32] for at in range(0, len(packed), 32)] if packed else []
+
+
 def _words(*texts: bytes | None) -> set[str]:
     return {word.decode() for text in texts if text for word in text.split()}
 
@@ -98,6 +123,31 @@ class Views:
             if b"state" in raw and packed is not None
         }
 
+    def whole(self, submissions: Sequence[str]) -> list[Whole]:
+        """Return submissions with their batches and files, in one round trip and the order given; unknown ones are
+        left out. Raises `UnknownBatch`.
+        """
+        batches = list(dict.fromkeys(map(batch_of, submissions)))
+        with self._redis.pipeline(transaction=False) as pipe:
+            for item in submissions:
+                pipe.hgetall(keys.submission(item))
+                pipe.get(keys.files(item))
+                pipe.get(keys.digests(item))
+            for batch in batches:
+                pipe.hgetall(keys.batch(batch))
+            rows = pipe.execute()
+        of = dict(zip(batches, rows[3 * len(submissions) :], strict=True))
+        views = {batch: parse_batch(batch, raw) for batch, raw in of.items() if b"account" in raw}
+        found = []
+        for item, raw, packed, digests in zip(
+            submissions, *(rows[at : 3 * len(submissions) : 3] for at in range(3)), strict=True
+        ):
+            if b"state" in raw:
+                if batch_of(item) not in views:
+                    raise UnknownBatch(f"no batch {batch_of(item)}; `paceline list` names them")
+                found.append(Whole(parse_submission(item, raw), views[batch_of(item)], packed, _digests(digests)))
+        return found
+
     def run_ids(self, submissions: Sequence[str], *, deleted: bool = True) -> dict[str, set[str]]:
         """Return the run ids on record, those of earlier attempts too, in one round trip.
 
@@ -127,9 +177,9 @@ class Views:
         """Return the indexes of a batch's halves, in no order that means anything."""
         return [index_of(item.decode()) for item in self._redis.zrange(keys.halves(batch), 0, -1)]
 
-    def ids(self, batch: BatchView) -> Iterator[str]:
-        """Give the ids of a batch's submissions in the order of their files, each followed by its halves."""
-        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id)))
+    def ids(self, batch: BatchView, skip: int = 0) -> Iterator[str]:
+        """Give the ids of a batch's submissions but the first `skip`, by their files, each followed by its halves."""
+        return (submission_id(batch.id, index) for index in in_order(batch.in_manifest, self.halves(batch.id), skip))
 
     def some_submissions(self, submissions: Sequence[str]) -> list[Submission]:
         """Return submissions in the order of their ids as given, in one round trip; unknown ones are left out."""
@@ -169,15 +219,11 @@ class Views:
 
     def files(self, submission: str) -> tuple[PlannedFile, ...]:
         """Return a submission's files in manifest order. Raises `UnknownSubmission`."""
-        packed = self._redis.get(keys.files(submission))
-        if packed is None:
-            raise UnknownSubmission(f"no files on record for submission {submission}")
-        return unpack_files(packed)
+        return _files(submission, self._redis.get(keys.files(submission)))
 
     def digests(self, submission: str) -> Sequence[bytes]:
         """Return the SHA-256 digests of the bytes sent, in file order; empty where they aren't known."""
-        packed = self._redis.get(keys.digests(submission)) or b""
-        return [packed[at : at + 32] for at in range(0, len(packed), 32)]
+        return _digests(self._redis.get(keys.digests(submission)))
 
     def journal(self, batch: str, submission: str | None = None) -> Iterator[dict[str, str]]:
         """Yield a batch's journal entries in order, with `at_ms`; only one submission's where it is named."""

@@ -167,9 +167,9 @@ STEPS = (
                 "    try:\n        pass\n    except SinkError as error:\n",
             ),
             (
-                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests, life_s)\n",
                 "    context.spool.begun(request)\n"
-                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests, life_s)\n",
             ),
         ),
         _crashes("plain"),
@@ -212,13 +212,9 @@ STEPS = (
         "paceline/steps/exporting.py",
         (
             (
-                "        _write(context, batch, part)\n",
-                "        moved = context.ledger.exported(item.id, item.generation)\n"
-                "        _write(context, batch, part)\n",
-            ),
-            (
-                "    moved = context.ledger.exported(item.id, item.generation)\n    if not isinstance(moved, Moved):\n",
-                "    if not isinstance(moved, Moved):\n",
+                "        _write(context, one.whole.batch, one.part)\n",
+                "        context.ledger.exported(one.item.id, one.item.generation)\n"
+                "        _write(context, one.whole.batch, one.part)\n",
             ),
         ),
         (
@@ -306,8 +302,8 @@ EDGES = (
         "config/messages.py",
         (
             (
-                '"ignore_result": True}',
-                '"ignore_result": True, "headers": {"key": __import__("os").environ.get("KOLENA_API_KEY")}}',
+                '"ignore_result": True,',
+                '"ignore_result": True, "headers": {"key": __import__("os").environ.get("KOLENA_API_KEY")},',
             ),
         ),
         ("tests/acceptance/test_run.py::test_no_key_appears_in_anything_that_is_left_behind",),
@@ -323,7 +319,7 @@ EDGES = (
         "a note that isn't synced",
         "after a power cut, a request that was under way is forgotten by Redis and by the spool",
         "paceline/spool.py",
-        (("            if durable:\n                os.fsync(self._file)\n", ""),),
+        (("            if durable:\n                os.fsync(now.file)\n", ""),),
         ("tests/unit/test_spool.py",),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,8 +41,15 @@ class CeleryResults:
 
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return a record, or None."""
-        meta = self._backend.get_task_meta(submission, cache=False)
-        return meta["result"] if meta.get("status") == _SUCCESS else None
+        return self.some([submission]).get(submission)
+
+    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the records that there are, in one round trip."""
+        if not submissions:
+            return {}
+        stored = self._backend.client.mget([self._backend.get_key_for_task(name) for name in submissions])
+        metas = {name: self._backend.decode(text) for name, text in zip(submissions, stored, strict=True) if text}
+        return {name: meta["result"] for name, meta in metas.items() if meta.get("status") == _SUCCESS}
 
 
 def _meta(submission: str, record: Mapping[str, Any]) -> dict[str, Any]:

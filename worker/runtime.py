@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.messages import Messenger
+from config.queues import EXPORT_QUEUE
 from config.services import Services, open_context, open_services
 from config.settings import load_settings
 from config.telemetry import telemetry_wanted
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("paceline.worker")
 
+EXPORTS_WAITING = 100
+"""So many messages are worked off in a few seconds; more of them are a backlog."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -32,18 +38,26 @@ class Runtime:
     messenger: Messenger
     tracing: Tracing | None = None
 
-    def carry(self, step: Step, key: str) -> None:
-        """Do one step and send what follows from it."""
-        if self.tracing is None:
-            follows = self.runner.run(step, key)
-        else:
-            with self.tracing.step(step, key):
-                follows = self.runner.run(step, key)
+    def carry(self, step: Step, keys: Sequence[str]) -> None:
+        """Do one step, for one key or several, and send what follows from it."""
+        with ExitStack() as spans:
+            if self.tracing is not None:
+                for key in keys:
+                    spans.enter_context(self.tracing.step(step, key))
+            follows = self.runner.run(step, *keys)
         self.messenger.send(follows)
 
     def rescue(self) -> None:
-        """Restart what is overdue."""
-        self.messenger.send(self.runner.rescue())
+        """Restart what is overdue.
+
+        While many exports wait for a worker, none is sent again: they are late, not lost. Each would be worked off in
+        vain, the others would be later for it, and soon there would be nothing but repetitions.
+        """
+        follows = self.runner.rescue()
+        redis: Any = self.services.redis
+        if any(follow.step is Step.EXPORT for follow in follows) and redis.llen(EXPORT_QUEUE) > EXPORTS_WAITING:
+            follows = [follow for follow in follows if follow.step is not Step.EXPORT]
+        self.messenger.send(follows)
 
 
 @cache

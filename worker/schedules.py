@@ -16,7 +16,7 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from config.celeryconfig import SCHEDULE_TASK
-from config.pinning import plan_of
+from config.pinning import is_ours, plan_of
 from config.schedules import Schedule
 from config.services import Services, worker_name
 from config.settings import SECRET_SETTINGS
@@ -36,6 +36,8 @@ def look(*given: object, **named: object) -> None:
     """Look at every schedule once; harmless however often, and however many do."""
     services = runtime().services
     for schedule in services.settings.schedules.values():
+        if not is_ours(services.settings, schedule):
+            continue
         try:
             take_turn(services, schedule)
         except RedisError as error:

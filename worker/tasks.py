@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from redis.exceptions import RedisError
 
+from paceline.bundling import EXPORTS_AT_ONCE
 from paceline.errors import LedgerError
 from paceline.model import SUBMISSION_ID, Step
 from worker.app import app
@@ -25,15 +26,18 @@ _KEYS = {
     Step.CANCEL: re.compile(r"b[0-9a-z]{9}"),
 }
 
+_MOST_KEYS = {Step.EXPORT: EXPORTS_AT_ONCE}
+"""How many keys a message of a step may have, where it isn't one."""
+
 
 def _carry(step: Step, given: tuple[object, ...], named: Mapping[str, object]) -> None:
-    """Carry a step, unless its key is none: whoever can write to the broker must not get further than a log line."""
-    key = given[0] if len(given) == 1 and not named else None
-    if not isinstance(key, str) or not _KEYS[step].fullmatch(key):
+    """Carry a step, unless a key is none of its: who can write to the broker must not get further than a log line."""
+    keys = [key for key in given if isinstance(key, str) and _KEYS[step].fullmatch(key)]
+    if named or len(keys) != len(given) or not 1 <= len(keys) <= _MOST_KEYS.get(step, 1):
         log.warning("task.forged", extra={"step": step.value})
         return
     try:
-        runtime().carry(step, key)
+        runtime().carry(step, keys)
     except LedgerError as error:
         log.warning("task.unknown", extra={"step": step.value, "error": type(error).__name__})
     except RedisError as error:  # away, or another version's: rescue starts it again, here or elsewhere
@@ -47,9 +51,9 @@ def submit(*submission_id: object, **named: object) -> None:
 
 
 @app.task(name="paceline.export")
-def export(*submission_id: object, **named: object) -> None:
-    """Write a finished submission to its sinks."""
-    _carry(Step.EXPORT, submission_id, named)
+def export(*submission_ids: object, **named: object) -> None:
+    """Write finished submissions to their sinks."""
+    _carry(Step.EXPORT, submission_ids, named)
 
 
 @app.task(name="paceline.feed")

@@ -76,7 +76,7 @@ def _audit(context: Context, batch: BatchView) -> float | None:
         wait_s = wait_s or context.limiter.take(account.name, EndpointClass.LIST, account.rates[EndpointClass.LIST])
         if wait_s > 0:
             return wait_s
-        asked = list(islice(context.views.ids(batch), index - 1, index - 1 + step))
+        asked = list(islice(context.views.ids(batch, index - 1), step))
         try:
             missing = audit(context, account, batch.agent, asked)
             if missing:

@@ -1,15 +1,17 @@
-"""Write a finished submission to every sink, then say so; the last one closes the batch."""
+"""Write finished submissions to every sink, then say so; the last one closes the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from paceline import halving
 from paceline.batch_view import CANCELLED, BatchView
 from paceline.errors import PacelineError, ProviderError, SinkBusy, Unavailable
-from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Submission
+from paceline.model import EndpointClass, ErrorNote, Follow, Outcome, State, Step, Submission
 from paceline.records import build_part, credits_by
 from paceline.remembering import remember
 from paceline.replies import Lost, Moved
@@ -17,54 +19,110 @@ from paceline.results import kept_of
 from paceline.sinks.base import Part
 from paceline.sinks.places import PlaceKind, kind_of, written_in_turn
 from paceline.steps.context import Context
+from paceline.views import Whole
+
+FRESH_S = 1.0
+"""A submission read longer ago than this is read again before it is written: a person may have sent it anew."""
 
 
-def export(context: Context, submission_id: str) -> list[Follow]:
-    """Export a finished submission, once however often it is asked.
+@dataclass(slots=True)
+class _Ready:
+    """A submission whose part can be written."""
 
-    A sink that can't be written, or a result that can't be had right now, leaves it finished: rescue asks again.
+    whole: Whole
+    item: Submission
+    part: Part
+
+    @property
+    def splits(self) -> bool:
+        return self.item.reason == halving.REASON
+
+
+def export(context: Context, submissions: Sequence[str]) -> list[Follow]:
+    """Export finished submissions, each once however often it is asked; returns what follows from that.
+
+    A sink that can't be written, or a result that can't be had right now, leaves a submission finished: rescue asks
+    again. Where writing takes long, what is left is handed back, each for a turn of its own.
     """
-    item = context.views.find_submission(submission_id)
-    if item is None or item.state is not State.FINISHED:
-        return []
-    batch = context.views.batch(item.batch)
-    if _tries_again(item, context.waits.retry_failed_runs) and batch.paused != CANCELLED:
-        context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
-        again = context.ledger.retry(item.id, item.generation, reason="policy")
-        return [again.follow] if isinstance(again, Moved) and again.follow else []
-    if _may_be_split(item) and halving.divisible(context.views.files(item.id)):
-        decided = context.ledger.isolate(item.id, item.generation)
-        if isinstance(decided, Lost):
-            return []
-        item = replace(item, reason=halving.REASON) if decided else item
+    if len(submissions) == 1:
+        return _export(context, submissions)
     try:
-        data, item = _data(context, item, batch)
-        files = context.views.files(item.id)
-        digests = context.views.digests(item.id)
-        part = build_part(batch, item, files, digests, data)
-        _write(context, batch, part)
-    except ProviderError as error:
-        context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
-        return []
+        return _export(context, submissions)
+    except RedisError:
+        raise
+    except Exception:  # noqa: BLE001  # a defect, met by one of them: it must not keep the others from being written
+        return [Follow(Step.EXPORT, submission, alone=True) for submission in submissions]
+
+
+def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
+    read_at = context.elapsed()
+    found = [one for one in context.views.whole(submissions) if one.item.state is State.FINISHED]
+    follows: list[Follow] = []
+    written: list[_Ready] = []
+    for one in _with_data(context, found, follows):
+        if len(found) > 1 and context.elapsed() - read_at > FRESH_S:
+            follows.append(Follow(Step.EXPORT, one.item.id, alone=True))
+        elif _is_written(context, one):
+            written.append(one)
+    return follows + _recorded(context, written)
+
+
+def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) -> Iterator[_Ready]:
+    """Give those whose part can be written, and add what follows for the others."""
+    kept = kept_of(context.results, [one.item for one in found])
+    for one in found:
+        item, batch = one.item, one.batch
+        if _tries_again(item, context.waits.retry_failed_runs) and batch.paused != CANCELLED:
+            context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
+            again = context.ledger.retry(item.id, item.generation, reason="policy")
+            follows += [again.follow] if isinstance(again, Moved) and again.follow else []
+            continue
+        if _may_be_split(item) and halving.divisible(one.files):
+            decided = context.ledger.isolate(item.id, item.generation)
+            if isinstance(decided, Lost):
+                continue
+            item = replace(item, reason=halving.REASON) if decided else item
+        try:
+            data, item = _data(context, item, batch, kept.get(item.id))
+        except ProviderError as error:
+            context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
+            continue
+        yield _Ready(one, item, build_part(batch, item, one.files, one.digests, data))
+
+
+def _is_written(context: Context, one: _Ready) -> bool:
+    try:
+        _write(context, one.whole.batch, one.part)
     except SinkBusy as error:
-        context.log.info("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
-        return []
+        context.log.info("export.postponed", extra={"submission": one.item.id, "error": type(error).__name__})
+        return False
     except PacelineError as error:
-        context.log.error("export.failed", extra={"submission": item.id, "problem": str(error)})
-        context.ledger.trouble(batch.id, str(error))
-        return []
-    if batch.trouble:
-        context.ledger.trouble(batch.id, "")
-    remember(context.known, context.views, batch, item, files, digests)
-    if item.reason == halving.REASON:
-        context.log.warning("submission.split", extra={"submission": item.id, "files": item.files})
-        split = context.ledger.split(item.id, item.generation, files)
-        return [split.follow] if isinstance(split, Moved) and split.follow else []
-    moved = context.ledger.exported(item.id, item.generation)
-    if not isinstance(moved, Moved):
-        return []
-    context.log.info("submission.exported", extra={"submission": item.id})
-    return [moved.follow] if moved.follow else []
+        context.log.error("export.failed", extra={"submission": one.item.id, "problem": str(error)})
+        context.ledger.trouble(one.whole.batch.id, str(error))
+        return False
+    return True
+
+
+def _recorded(context: Context, written: Sequence[_Ready]) -> list[Follow]:
+    """Note what the written ones have answered, then that they are exported."""
+    for batch in {one.whole.batch.id: one.whole.batch for one in written}.values():
+        if batch.trouble:
+            context.ledger.trouble(batch.id, "")
+        ended = [(one.item, one.whole.files, one.whole.digests) for one in written if one.whole.batch.id == batch.id]
+        remember(context.known, context.views, batch, ended)
+    follows = []
+    for one in written:
+        if one.splits:
+            context.log.warning("submission.split", extra={"submission": one.item.id, "files": one.item.files})
+            split = context.ledger.split(one.item.id, one.item.generation, one.whole.files)
+            follows += [split.follow] if isinstance(split, Moved) and split.follow else []
+    whole = [one.item for one in written if not one.splits]
+    moves = context.ledger.exported_all([(item.id, item.generation) for item in whole])
+    for item, moved in zip(whole, moves, strict=True):
+        if isinstance(moved, Moved):
+            context.log.info("submission.exported", extra={"submission": item.id})
+            follows += [moved.follow] if moved.follow else []
+    return follows
 
 
 def _write(context: Context, batch: BatchView, part: Part) -> None:
@@ -95,13 +153,14 @@ def _may_be_split(item: Submission) -> bool:
     return item.outcome is Outcome.FAILED and item.reason in halving.REASONS and item.files > 1
 
 
-def _data(context: Context, item: Submission, batch: BatchView) -> tuple[Mapping[str, Any], Submission]:
+def _data(
+    context: Context, item: Submission, batch: BatchView, kept: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any], Submission]:
     """Return what the run returned: from the results backend, else from the provider, who still has it.
 
     Where neither has it any more, the submission comes back with a note that says so. Raises `ProviderError` where the
     provider can't be asked now.
     """
-    kept = kept_of(context.results, item)
     if kept is not None:
         return dict(kept["data"]), replace(item, credits_by=credits_by(kept))
     if item.run_id is None or not item.raw_status:

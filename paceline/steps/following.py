@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from paceline.circuit import Standing
-from paceline.delays import list_sweep_s, next_poll_s, single_sweep_s, tick_s
+from paceline.delays import list_sweep_s, next_poll_s, single_sweep_s, slack_s, tick_s
 from paceline.errors import AccessDenied, AnswerTooLarge, Blocked, ProviderError, Throttled, Unavailable
 from paceline.model import EndpointClass, Follow, Outcome, RunView, batch_of, external_id, split_agent_key
 from paceline.replies import Due, DueRun
 from paceline.steps.asking import answered, unanswered
 from paceline.steps.context import Account, Context, Waits
 from paceline.steps.finishing import finish
-
-SLACK_S = 0.5
-"""Runs due within this are taken along: they cost nothing in the same call."""
 
 CALLS_PER_TURN = 20
 """After so many calls the chain gives way to other messages on its queue."""
@@ -84,10 +81,11 @@ def _endpoint(account: Account) -> EndpointClass:
     return EndpointClass.LIST if account.provider.capabilities.asks_after_many else EndpointClass.GET
 
 
-def _sweep_s(account: Account, due: Due) -> float:
+def _sweep_s(account: Account, due: Due, least_s: float) -> float:
     """Return how long a sweep of all runs in flight may take."""
     if account.provider.capabilities.asks_after_many:
-        return list_sweep_s(math.ceil(due.in_flight / _most(account)))
+        calls = math.ceil(due.in_flight / _most(account))
+        return list_sweep_s(calls, account.rates[EndpointClass.LIST], least_s=least_s)
     return single_sweep_s(due.in_flight, account.rates[EndpointClass.GET])
 
 
@@ -98,7 +96,7 @@ def _take(context: Context, account: Account, agent: str, most: int) -> Due:
         agent,
         rate=account.rates[endpoint],
         most=most,
-        slack_s=SLACK_S,
+        slack_s=slack_s(context.waits.poll_again_s),
         lease_s=context.waits.poll_lease_s,
         endpoint=endpoint,
     )
@@ -115,8 +113,8 @@ def _settle(
     ended: list[tuple[DueRun, RunView]] = []
     snoozed: dict[str, float] = {}
     lists = account.provider.capabilities.asks_after_many > 0
-    sweep_s = _sweep_s(account, due)
     again_s = context.waits.poll_again_s
+    sweep_s = _sweep_s(account, due, again_s)
     closer_looks = 0
     for run in due.runs:
         view = ours(context, run, found.get(run.run_id))
@@ -125,7 +123,9 @@ def _settle(
             view = ours(context, run, _look_closer(context, account, agent, run))
         ending = decide(run, view, context.waits)
         if ending is None:
-            snoozed[run.submission] = next_poll_s(due.now_s, run.age_s, sweep_s, least_s=again_s)
+            snoozed[run.submission] = next_poll_s(
+                due.now_s, run.age_s, sweep_s, late_s=run.late_s, least_s=again_s, together=lists
+            )
             continue
         ended.append((run, ending))
     follows = finish(context, ended, round(due.now_s * 1000))

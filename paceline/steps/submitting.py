@@ -53,17 +53,17 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     Never raises for what a provider or a file does. Errors of Redis before the request pass through, and rescue takes
     over; what a request came to is kept until Redis has it.
     """
-    item = context.views.find_submission(submission_id)
-    if item is None or item.state is not State.PLANNED:
+    whole = next(iter(context.views.whole([submission_id])), None)
+    if whole is None or whole.item.state is not State.PLANNED:
         return []
-    batch = context.views.batch(item.batch)
+    item, batch = whole.item, whole.batch
     account = context.account(batch.account)
     if batch.address != account.address:
         return _wrong_address(context, item, batch, account)
     known = _remembered(context, item, account)
     if known is not None:
         return known
-    files = context.views.files(submission_id)
+    files = whole.files
     try:
         root = context.source(batch.source)
         root.check_all(files)
@@ -163,7 +163,8 @@ def _begin(
         # A defect of ours, at a moment when bytes may have left: the one safe thing to know is that we don't know.
         context.log.exception("submission.defect", extra={"submission": item.id})
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
-    follows = accept(context, request, accepted.run, accepted.digests)
+    life_s = context.limiter.policy.life_s(rate) if endpoint is EndpointClass.ADD else None
+    follows = accept(context, request, accepted.run, accepted.digests, life_s)
     return follows + _finish_at_once(context, request, accepted.run) if wait_s and accepted.run.outcome else follows
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as NoConnection
 
 from paceline.errors import SinkError
 from paceline.manifest import ManifestBusy, ManifestWriter, read_manifest
@@ -132,3 +134,31 @@ def test_work_starts_before_the_listing_ends(root: Path, manifest: Path) -> None
     assert enqueue(world.ledger, world.views, batch, resolve_source(str(root)), LIMITS, send)
     assert woken[0] == (1, False)
     assert world.views.batch(batch.id).total == 3
+
+
+def test_a_connection_that_breaks_within_a_round_trip_leaves_the_first_so_many_registered(
+    tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, root = World(), tmp_path / "many"
+    for number in range(120):
+        put(root / f"{number:03d}", b"hello")
+    batch = opened(world, root, manifest)
+    whole = world.ledger.plan_all
+
+    def broken(name: str, planned: Any) -> Any:
+        room = 30 - world.views.batch(name).total
+        moves = whole(name, planned[:room])
+        if room < len(planned):
+            raise NoConnection
+        return moves
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger, "plan_all", broken)
+        with pytest.raises(NoConnection):
+            plan(world, batch, root)
+    assert world.views.batch(batch.id).total == 30
+
+    assert plan(world, batch, root)
+
+    assert in_ledger(world, batch.id) == in_manifest(manifest) == [f"{number:03d}" for number in range(120)]
+    assert len(list(world.views.submissions(batch.id))) == 120

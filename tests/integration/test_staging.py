@@ -17,7 +17,6 @@ from paceline.model import BatchSpec, PlannedSubmission, SizeLimits, SkippedFile
 from paceline.rebuilding import rebuild
 from paceline.runner import Runner
 from paceline.sinks.registry import open_sink
-from paceline.spool import Notes
 from producers import filling
 from producers.enqueue import enqueue, open_batch
 from producers.grouping import Grouping
@@ -25,6 +24,7 @@ from producers.planning import Cut, plan_entries, resume_from
 from producers.sources import Source, resolve_source
 from producers.staging import PART, Stage, remove_stage
 from tests.support.grouped import Entry, Handed, handed
+from tests.support.notes import Notes
 from tests.support.trees import put
 from tests.support.world import World
 

@@ -13,10 +13,10 @@ from paceline.rebuilding import Rebuilt, rebuild
 from paceline.runner import Runner
 from paceline.sinks.places import parts_folder
 from paceline.sinks.registry import open_sink
-from paceline.spool import Notes
 from paceline.views import BatchView
 from producers.enqueue import enqueue, open_batch
 from producers.sources import resolve_source
+from tests.support.notes import Notes
 from tests.support.trees import put
 from tests.support.world import World
 

@@ -22,10 +22,10 @@ from paceline.model import Choice, EndpointClass, Outcome, Rate, State, external
 from paceline.providers.base import SubmitRequest
 from paceline.replies import Moved
 from paceline.sinks.base import Part
-from paceline.spool import Notes
 from paceline.steps.context import Waits
 from tests.support import world as worlds
 from tests.support.fake_provider import CAPABILITIES, RATES
+from tests.support.notes import Notes
 from tests.support.seam import PUTTING_BACK, SIMPLE, Mode, Seam
 from tests.support.world import SERVER_KEY, World
 

@@ -19,6 +19,7 @@ import fakeredis
 from redis import Redis
 from redis.exceptions import RedisError
 
+from paceline.bundling import bundled
 from paceline.chains import Chains
 from paceline.circuit import Circuit
 from paceline.files import SourceRoot
@@ -31,10 +32,11 @@ from paceline.replies import Moved
 from paceline.results import MemoryResults, Results
 from paceline.runner import Runner
 from paceline.sinks.base import Closing, Part, Sink
-from paceline.spool import Notes, Request, Spool, Verdict
+from paceline.spool import Request, Spool, Verdict
 from paceline.steps.context import Account, Context, Waits
 from paceline.views import Views
 from tests.support.fake_provider import FakeProvider
+from tests.support.notes import Notes
 from tests.support.seam import Crash, Seam, SeamRedis, SeamScripts, Through
 
 CLOCK_KEY = "pl:test:clock"
@@ -149,7 +151,7 @@ class World:
         self.policy = pace or PacePolicy(durable=True, watch_clock=False)
         self.waits = waits or Waits()
         self.restart()
-        self._queue: list[tuple[float, int, Follow]] = []
+        self._queue: list[tuple[float, int, Sequence[Follow]]] = []
         self._order = itertools.count()
         self.delivered = 0
         self.crashes = 0
@@ -196,13 +198,12 @@ class World:
 
     def send(self, follows: Sequence[Follow]) -> None:
         """Queue messages, unless the test drops them."""
-        for follow in follows:
-            if not self.drop(follow):
-                for _ in range(self.copies):
-                    self.seam.effect("send", partial(self._push, follow))
+        for bundle in bundled(follow for follow in follows if not self.drop(follow)):
+            for _ in range(self.copies):
+                self.seam.effect("send", partial(self._push, bundle))
 
-    def _push(self, follow: Follow) -> None:
-        heapq.heappush(self._queue, (self.clock + follow.countdown_s, next(self._order), follow))
+    def _push(self, bundle: Sequence[Follow]) -> None:
+        heapq.heappush(self._queue, (self.clock + bundle[0].countdown_s, next(self._order), bundle))
 
     def lose_messages(self) -> None:
         """Delete every queue."""
@@ -250,24 +251,24 @@ class World:
             at = min(self._queue[0][0] if self._queue else next_rescue, next_rescue)
             self._tick(max(at - self.clock, 0.0))
             if self._queue and self._queue[0][0] <= self.clock:
-                follow = heapq.heappop(self._queue)[2]
+                bundle = heapq.heappop(self._queue)[2]
                 self.delivered += 1
-                self._step(partial(self.runner.run, follow.step, follow.key), follow)
+                self._step(partial(self.runner.run, bundle[0].step, *(one.key for one in bundle)), bundle)
                 continue
             next_rescue = self.clock + self.rescue_every_s
             self._step(self.runner.rescue)
             if not self._queue and self.idle():
                 return
 
-    def _step(self, step: Callable[[], Sequence[Follow]], follow: Follow | None = None) -> None:
+    def _step(self, step: Callable[[], Sequence[Follow]], bundle: Sequence[Follow] = ()) -> None:
         """Carry out a step as a worker does; where it dies, another process goes on, without or with the message."""
         try:
             self.send(step())
         except Crash:
             self.crashes += 1
             self.restart()
-            if follow is not None and self.redelivers:
-                self._push(replace(follow, countdown_s=1.0))
+            if bundle and self.redelivers:
+                self._push([replace(follow, countdown_s=1.0) for follow in bundle])
         except RedisError:
             if not self.seam.plan:
                 raise

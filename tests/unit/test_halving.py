@@ -97,6 +97,17 @@ def test_halves_stand_behind_their_wholes_and_before_what_follows(
     assert set(found) == {*range(1, last + 1), *halves}
     assert len(found) == last + len(halves)
     assert [place(index) for index in found] == sorted(place(index) for index in found)
+    assert [list(in_order(last, halves, skip)) for skip in range(len(found) + 2)] == [
+        found[skip:] for skip in range(len(found) + 2)
+    ]
+
+
+def test_a_slice_of_very_many_is_had_without_going_through_what_stands_before() -> None:
+    halves = {2 * FIRST + 5, 3 * FIRST + 5}
+
+    behind = next(in_order(FIRST - 1, halves, FIRST - 2))
+
+    assert behind == FIRST - 3
 
 
 @given(ROOTS, WAYS.filter(bool))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,40 @@ def test_the_file_is_turned_over_and_loses_nothing_that_waits(tmp_path: Path) ->
         assert reader.latest(request(199).submission) == request(199)
         assert reader.latest(request(1).submission) is None  # long ago
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5000
+
+
+def test_who_looks_again_after_two_turns_knows_what_both_files_say(tmp_path: Path) -> None:
+    spool, other = FileSpool(str(tmp_path), most_bytes=2000), FileSpool(str(tmp_path), most_bytes=2000)
+    spool.keep(accepted(0))
+    for number in range(1, 60):
+        other.begun(request(number))
+        other.keep(accepted(number))
+        other.handed_in(accepted(number))
+    assert other.latest(request(1).submission) is None  # so there were two
+    fresh = FileSpool(str(tmp_path), most_bytes=2000)
+    for reader in (spool, other, fresh):
+        assert reader.waiting() == [accepted(0)]
+        for number in range(60):
+            assert reader.latest(request(number).submission) == fresh.latest(request(number).submission)
+            assert reader.accepted(request(number).submission) == fresh.accepted(request(number).submission)
+    assert fresh.accepted(request(59).submission) == accepted(59)
+
+
+def test_what_is_known_of_very_many_takes_little_memory(tmp_path: Path) -> None:
+    row = {"g": 2, "a": 1, "t": "0" * 32, "h": "f" * 16}
+    found = {"v": "accepted", "f": {"run_id": "500001", "run_url": "https://runs.example/agents/1/runs/500001"}}
+    with (tmp_path / "requests.jsonl").open("w") as stream:
+        for number in range(5000):
+            name = f"b012345678-{number:06d}"
+            for more in ({}, found, {"done": True}):
+                stream.write(json.dumps({"s": name, **row, **more}) + "\n")
+    spool = FileSpool(str(tmp_path))
+    tracemalloc.start()
+    assert spool.waiting() == []
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 5000 * 500
+    assert spool.accepted("b012345678-004999") is not None
 
 
 def test_more_waiting_than_a_file_holds_is_kept_all_the_same(tmp_path: Path) -> None:
@@ -162,11 +198,11 @@ def test_one_failed_open_is_not_the_end(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "requests.jsonl").rename(tmp_path / "requests.old.jsonl")
     spool = FileSpool(str(tmp_path))
 
-    def fail(_path: Any) -> bytes:
+    def fail(*_: Any) -> bytes:
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", fail)
+        patch.setattr(os, "pread", fail)
         with pytest.raises(SinkError):
             spool.latest(request(1).submission)
     assert spool.latest(request(1).submission) == request(1)

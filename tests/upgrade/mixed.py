@@ -125,11 +125,11 @@ class MixedRunner:
         self.only = ""  # 'new' or 'old': nothing is drawn
         self._their_step = type(old.runner).run.__globals__["Step"]
 
-    def run(self, step: Step, key: str) -> Sequence[Follow]:
-        """Do a step."""
+    def run(self, step: Step, *keys: str) -> Sequence[Follow]:
+        """Do a step. The old version takes a message with several keys for none of its own, and drops it."""
         if self._draw("new", "old") == "new":
-            return self._ours.run(step, key)
-        return self._translated(self._old.runner.run(self._their_step(step.value), key))
+            return self._ours.run(step, *keys)
+        return self._translated(self._old.runner.run(self._their_step(step.value), *keys)) if len(keys) == 1 else []
 
     def rescue(self) -> Sequence[Follow]:
         """Look for what is overdue."""

@@ -1,0 +1,94 @@
+"""Several exports in one turn: each as safe as alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from paceline.errors import SinkError
+from paceline.model import Follow, Step
+from paceline.sinks.base import Part
+from tests.support.world import World
+
+
+def ended(submissions: int = 5) -> tuple[World, str, list[str]]:
+    """A world with a batch all of whose runs have ended, and no export begun."""
+    world = World()
+    world.drop = lambda follow: follow.step is Step.EXPORT
+    batch = world.plan(submissions)
+    world.run(until=lambda: world.states(batch) == {"finished": submissions})
+    world.drop = lambda _follow: False
+    world.lose_messages()
+    return world, batch, [item.id for item in world.views.submissions(batch)]
+
+
+def test_one_message_exports_them_all_and_the_last_one_closes_the_batch() -> None:
+    world, batch, ids = ended()
+    follows = world.runner.run(Step.EXPORT, *ids)
+    assert [follow.step for follow in follows] == [Step.CLOSE]
+    assert world.states(batch) == {"exported": 5}
+    assert sorted(world.sink.parts) == ids
+
+
+def test_doing_it_again_writes_nothing() -> None:
+    world, _, ids = ended()
+    world.runner.run(Step.EXPORT, *ids)
+    world.sink.parts.clear()
+    assert world.runner.run(Step.EXPORT, *ids) == []
+    assert world.sink.parts == {}
+
+
+def test_one_that_cannot_be_written_keeps_no_other_from_it() -> None:
+    world, batch, ids = ended()
+
+    def refuse(part: Part) -> None:
+        if part.submission == ids[1]:
+            raise SinkError("too long")
+
+    world.sink.on_write = refuse
+    world.runner.run(Step.EXPORT, *ids)
+    assert world.states(batch) == {"exported": 4, "finished": 1}
+    assert world.views.batch(batch).trouble == "too long"
+    world.sink.on_write = None
+    world.run()
+    assert world.states(batch) == {"exported": 5}
+
+
+def test_a_defect_met_by_one_gives_each_a_turn_of_its_own() -> None:
+    world, batch, ids = ended()
+
+    def fail(part: Part) -> None:
+        if part.submission == ids[1]:
+            raise ZeroDivisionError
+
+    world.sink.on_write = fail
+    follows = world.runner.run(Step.EXPORT, *ids)
+    assert follows == [Follow(Step.EXPORT, item, alone=True) for item in ids]
+    for follow in follows:
+        if follow.key == ids[1]:
+            with pytest.raises(ZeroDivisionError):
+                world.runner.run(follow.step, follow.key)
+        else:
+            world.runner.run(follow.step, follow.key)
+    assert world.states(batch) == {"exported": 4, "finished": 1}
+
+
+def test_where_writing_is_slow_the_others_get_turns_of_their_own_and_are_read_again() -> None:
+    world, batch, ids = ended()
+    world.sink.on_write = lambda _part: world._tick(3.0)
+    follows = world.runner.run(Step.EXPORT, *ids)
+    assert follows == [Follow(Step.EXPORT, item, alone=True) for item in ids[1:]]
+    assert world.states(batch) == {"exported": 1, "finished": 4}
+
+
+def test_a_submission_that_another_has_exported_meanwhile_is_left_alone() -> None:
+    world, batch, ids = ended()
+
+    def meanwhile(part: Part) -> None:
+        if part.submission == ids[0]:
+            item = world.views.submission(ids[0])
+            world.ledger.exported(item.id, item.generation)
+
+    world.sink.on_write = meanwhile
+    world.runner.run(Step.EXPORT, *ids)
+    assert world.states(batch) == {"exported": 5}
+    assert sum(row["verb"] == "exported" for row in world.views.journal(batch)) == 5
