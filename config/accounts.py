@@ -102,7 +102,13 @@ WrittenRate = Annotated[Rate, BeforeValidator(_rate), PlainSerializer(str)]
 class Table(BaseModel):
     """Base of every table of settings: no unknown names, no changes afterwards, no input in pydantic's own messages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        defer_build=True,  # only `Settings` as a whole is looked at, not each of its groups and tables
+    )
 
 
 class Limits(Table):
