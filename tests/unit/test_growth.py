@@ -80,6 +80,10 @@ def test_slopes_have_names() -> None:
     assert table(seconds=(2, 20, 200)).lines[0].verdict == MET
 
 
+def test_a_slope_of_nothing_has_no_sign() -> None:
+    assert table(MB=(34.5, 34.5, 34.4)).lines[0].value == "0.00, 0.00: constant"
+
+
 def test_costs_are_written_with_three_digits_that_count() -> None:
     assert [number(one) for one in (0, 0.01234, 1.0, 12.345, 123.4, 12_345.6)] == [
         "0", "0.0123", "1.00", "12.3", "123", "12,346",
@@ -114,6 +118,18 @@ def test_labels_of_curves_that_meet_stand_apart_and_inside() -> None:
     assert min(apart) >= LINE - 0.11
     assert max(labels) < float(tree.get("height", "")) - 20
     assert min(labels) > 24
+
+
+def test_no_text_leaves_the_picture() -> None:
+    curve = Curve("seconds " * 20, "1.00 → 9.00", (1, 3, 9))
+    tree = ElementTree.fromstring(picture("engine", "a hundred submissions of " * 9, SCALES, [curve]))  # noqa: S314
+
+    for text in tree.iter(f"{SVG}text"):
+        if text.get("x"):
+            wide, x = 7.2 * len(text.text or ""), float(text.get("x", ""))
+            left = x - wide * {"start": 0, "middle": 0.5, "end": 1, None: 0}[text.get("text-anchor")]
+            assert left >= 0
+            assert left + wide <= float(tree.get("width", ""))
 
 
 def test_a_long_name_is_cut_and_its_figures_are_not() -> None:
