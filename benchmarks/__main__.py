@@ -25,6 +25,7 @@ from benchmarks import (
     primary,
     report,
     split,
+    start,
     uploads,
 )
 from benchmarks.results import Section, machine, write_results
@@ -45,6 +46,7 @@ PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "known": known.measure,
     "pages": pages.measure,
     "report": report.measure,
+    "start": start.measure,
 }
 
 ALL: Mapping[str, Callable[[Size], list[Table]]] = {**PARTS, **growth.growing(PARTS)}

@@ -15,12 +15,13 @@ from typing import Any
 from benchmarks.monitor import Monitor
 from benchmarks.product import Product, Ran, cpu_s, limits, make_files
 from benchmarks.rivals import bare_loop
+from benchmarks.rivals_celery import celery_workers
 from benchmarks.size import Size
 from benchmarks.table import Table
 from tests.support.sandbox import Sandbox
 
 FREE = "100000/1s"
-WORKERS = 2
+WORKERS, THREADS = 2, 8
 FEW = 10
 """A batch of so many shows what it costs to start and end a fleet, which is taken off."""
 
@@ -42,8 +43,19 @@ def measure(size: Size) -> list[Table]:
             ran.cpu_s["sandbox"] = (cpu_s(sandbox.pid) or 0.0) - server_s
             with Monitor(product.redis) as monitor:
                 product.run(noted, timeout_s=300)
-        bare = bare_loop(sandbox.url, sandbox.key, sorted(source.iterdir()), 8)
-    return [_speed(submissions, ran, bare), _redis(submissions, before, after), _commands(100, monitor.counts)]
+            noop = _noop(Path(name) / "celery", product, sandbox, 5 * submissions)
+        bare = bare_loop(sandbox.url, sandbox.key, sorted(source.iterdir()), THREADS)
+    return [_speed(submissions, ran, noop, bare), _redis(submissions, before, after), _commands(100, monitor.counts)]
+
+
+def _noop(folder: Path, product: Product, sandbox: Sandbox, tasks: int) -> float:
+    """Return how many tasks that do nothing a plain Celery of as many processes does a second, on the same server."""
+    broker = f"redis+socket://{product.socket_path}?virtual_host=5"
+    with celery_workers(
+        folder, broker, url=sandbox.url, key=sandbox.key, rate="", workers=WORKERS + 1, threads=THREADS
+    ) as workers:
+        workers.nothings(100, 60)
+        return workers.nothings(tasks, 300)
 
 
 KNOWN = "known files, for --skip-unchanged"

@@ -124,7 +124,7 @@ def _table(case: Case, part: str, ours: Seen, rivals: Mapping[str, Seen]) -> Tab
     table = Table(
         part,
         f'limit "{case.rate}", {case.submissions} submissions of one file, {WORKERS} upload processes of {THREADS}'
-        f" threads, everybody side by side; the least possible is {case.least_s:g} s from the first arrival to the last",
+        f" threads, everybody side by side; the least possible is {case.least_s:g} s, first arrival to last",
     )
     _judge(table, case, ours)
     for number, (who, one) in enumerate(rivals.items()):

@@ -71,8 +71,8 @@ def pages(number: int) -> dict[str, str]:
     }
 
 
-def fill(client: Any, number: int) -> None:
-    """Write the ledger."""
+def fill(client: Any, number: int, others: int = OTHERS) -> None:
+    """Write the ledger, with so many further batches."""
     now_ms = int(time.time() * 1000)
     counts: dict[str, int] = {}
     with client.pipeline(transaction=False) as pipe:
@@ -104,7 +104,7 @@ def fill(client: Any, number: int) -> None:
     minutes = {f"m:{now_ms // 60_000 - back}": 38 for back in range(60)}
     client.hset(f"{keys.PREFIX}a:{ACCOUNT}:pace:add:state", mapping=minutes)
     with client.pipeline(transaction=False) as pipe:
-        for other in range(OTHERS):
+        for other in range(others):
             batch = f"b1{other:08d}"
             pipe.hset(keys.batch(batch), mapping={**fields, "closed": 1, "name": f"night {other}"})
             pipe.zadd(keys.BATCHES, {batch: now_ms - other * 1000 - 1})

@@ -82,6 +82,7 @@ class Product:
     def socket_path(self) -> Path:
         """Where the embedded Redis listens."""
         return self._server.socket_path
+
     def use_key(self, key: str) -> None:
         """Send this key; the sandbox counts by it."""
         self.key = self._environment["KOLENA_API_KEY"] = key

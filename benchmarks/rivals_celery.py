@@ -50,7 +50,7 @@ def _client() -> httpx.Client:
     return client
 
 
-@app.task(name="rival.send", bind=True, max_retries=None, rate_limit=os.environ.get("RIVAL_RATE"))
+@app.task(name="rival.send", bind=True, max_retries=None, rate_limit=os.environ.get("RIVAL_RATE") or None)
 def send(self: Any, path: str) -> None:
     """Send one file; a 429 is repeated after its Retry-After."""
     name = Path(path).name
@@ -62,16 +62,38 @@ def send(self: Any, path: str) -> None:
     answer.raise_for_status()
 
 
+@app.task(name="rival.nothing", ignore_result=True)
+def nothing() -> None:
+    """Do nothing: what is left is what Celery costs."""
+
+
 class Workers:
     """Worker processes of that application that take messages; `run` sends them files."""
 
-    def __init__(self, broker: str) -> None:
+    def __init__(self, broker: str, number: int) -> None:
         self._app = make_app(broker)
+        self._number = number
 
     def run(self, files: Sequence[Path], timeout_s: float) -> None:
         """Send a task for each file and wait for the end of all. Raises what a task raised."""
         tasks = group(self._app.signature("rival.send", args=[str(path)]) for path in files)
         tasks.apply_async().get(timeout=timeout_s, interval=0.5)
+
+    def nothings(self, tasks: int, timeout_s: float) -> float:
+        """Send so many tasks that do nothing; return how many a second, from the first sent to the last done."""
+        before, begun = self._done("rival.nothing"), time.monotonic()
+        with self._app.producer_or_acquire() as producer:
+            for _ in range(tasks):
+                self._app.send_task("rival.nothing", ignore_result=True, producer=producer)
+        while (done := self._done("rival.nothing") - before) < tasks:
+            if time.monotonic() - begun > timeout_s:
+                raise TimeoutError(f"{done} of {tasks} tasks done")
+            time.sleep(0.1)
+        return tasks / (time.monotonic() - begun)
+
+    def _done(self, task: str) -> int:
+        stats = self._app.control.inspect(timeout=10.0, limit=self._number).stats() or {}
+        return sum(int(one["total"].get(task, 0)) for one in stats.values())
 
 
 @contextmanager
@@ -92,7 +114,7 @@ def celery_workers(
             )
             stack.callback(_end, process)
         _await_ready(logs)
-        yield Workers(broker)
+        yield Workers(broker, workers)
 
 
 def _await_ready(logs: Sequence[Path]) -> None:

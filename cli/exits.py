@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paceline.ending import Ended, ended
 from paceline.errors import (
@@ -20,7 +20,9 @@ from paceline.errors import (
     UnsafeRedis,
     UsageError,
 )
-from paceline.views import BatchView
+
+if TYPE_CHECKING:
+    from paceline.views import BatchView
 
 
 class Exit(IntEnum):

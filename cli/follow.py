@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -17,23 +17,22 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
-from cli.exits import Exit, exit_of_batch
+from cli.exits import Exit
 from cli.fleet import Fleet, start_redis
 from cli.known import sieve_for
 from cli.progress import Moment, Progress, duration, open_progress
+from cli.standing import ended, title
 from cli.target import Target, excluded
 from config.embedded import EmbeddedServer
 from config.leftovers import COMMAND, remove_pid, write_pid
+from config.logs import printable
 from config.messages import Messenger, make_app
-from config.pacing import class_of as class_of
+from config.pacing import class_of
 from config.services import Services
-from paceline.batch_view import CANCELLED
-from paceline.decisions import BY_PERSON
 from paceline.errors import ConfigError, PacelineError
 from paceline.formats import check_format
 from paceline.limiter import PaceView
 from paceline.manifest import ManifestBusy
-from paceline.model import Choice, State
 from paceline.summary import summarize
 from paceline.views import BatchView
 from paceline.waiting import look_around, slowed_by
@@ -43,14 +42,6 @@ LOST_REDIS = (NoConnection, NoAnswer, OperationalError)
 
 LOOK_S = 0.5
 """Between two looks at the ledger."""
-
-_EXIT_OF_PAUSE = {
-    BY_PERSON: Exit.RUNNING,
-    Choice.MAX_RUNS: Exit.RUNNING,
-    Choice.MAX_CREDITS: Exit.RUNNING,
-    "too_many_failures": Exit.FAILURES,
-}
-"""What following a batch ends with that is paused for a reason; for any other, something has to be mended first."""
 
 
 class Interrupted:
@@ -139,38 +130,23 @@ class Ending:
 
 def follow(target: Target, services: Services, interrupted: Interrupted) -> Ending:
     """Work on the batch until it is complete, held, blocked, or somebody interrupts."""
-    batch_id = target.spec.batch_id()
-    messenger = Messenger(make_app(target.settings), services.ledger.place)
-    server = start_redis(target.settings)
-    fleet = Fleet(target.settings, services, accounts=(target.account.name,))
-    planner = Planner(target, services, messenger)
-    progress = open_progress(title(services.views.batch(batch_id)))
-    look = _Look(target, services, fleet, planner, messenger, progress)
-    noted = f"{COMMAND}{os.getpid()}"
-    write_pid(target.settings.home, noted)  # `paceline down` detaches us before it stops what we need
-    try:
-        fleet.tick()
-        planner.start()
-        return _watch(look, server, interrupted)
-    finally:
-        progress.close()
-        planner.stop()
-        _stop_fleet(fleet, interrupted)
+    with ExitStack() as ending:
+        noted = f"{COMMAND}{os.getpid()}"
+        write_pid(target.settings.home, noted)  # `paceline down` detaches us before it stops what we need
+        ending.callback(remove_pid, target.settings.home, noted)
+        server = start_redis(target.settings)
         if server is not None:
-            server.stop()
-        remove_pid(target.settings.home, noted)
-
-
-def title(batch: BatchView) -> str:
-    """Name a batch in a line: its name, source and agent."""
-    return f"{printable(batch.name) or batch.id} · {batch.account}:{batch.agent} · {printable(batch.source)}"
-
-
-def printable(text: str) -> str:
-    """Make a name safe for a terminal."""
-    from config.logs import printable as safe
-
-    return safe(text)
+            ending.callback(server.stop)
+        fleet = Fleet(target.settings, services, accounts=(target.account.name,))
+        ending.callback(_stop_fleet, fleet, interrupted)
+        fleet.tick()  # first: while its workers get ready, which takes longest, we import Celery and more
+        messenger = Messenger(make_app(target.settings), services.ledger.place)
+        planner = Planner(target, services, messenger)
+        planner.start()
+        ending.callback(planner.stop)
+        progress = open_progress(title(services.views.batch(target.spec.batch_id())))
+        ending.callback(progress.close)
+        return _watch(_Look(target, services, fleet, planner, messenger, progress), server, interrupted)
 
 
 def _stop_fleet(fleet: Fleet, interrupted: Interrupted) -> None:
@@ -241,23 +217,6 @@ def _watch(look: _Look, server: EmbeddedServer | None, interrupted: Interrupted)
                 raise ConfigError("Redis went away before anything could be shown; nothing is lost, run it again")
             return look.last
         interrupted.wake.wait(LOOK_S)
-
-
-def ended(services: Services, batch: BatchView, summary: dict[str, Any]) -> Exit | None:
-    """Return what following a batch ends with, if nothing more will happen by itself; None if something will."""
-    if batch.closed:
-        return exit_of_batch(batch, summary)
-    busy = sum(batch.by_state[state] for state in (State.SUBMITTING, State.UNCERTAIN, State.RUNNING, State.FINISHED))
-    if busy or batch.closing or batch.paused == CANCELLED:
-        return None  # what it has is being exported, or committed
-    paused = services.views.account(batch.account).paused or batch.paused
-    if paused in (Choice.MAX_RUNS, Choice.MAX_CREDITS) and batch.by_state[State.HELD]:
-        return Exit.HELD
-    if paused:
-        return _EXIT_OF_PAUSE.get(paused, Exit.CONFIG)
-    if batch.listed and batch.by_state[State.HELD] and not batch.by_state[State.PLANNED]:
-        return Exit.HELD
-    return None
 
 
 def waiting_for(services: Services, batch: BatchView, pace: PaceView) -> str | None:

@@ -5,18 +5,21 @@ Verbs are imported when they are called, so that `paceline --help` doesn't wait 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.exits import Exit, exit_of
+from cli.importing import importing
 from paceline.errors import PacelineError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS = {
     "run": ("cli.run", "Plan, submit, follow and export a file set."),
@@ -65,17 +68,27 @@ class Verbs(click.Group):
         """Import a verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        with importing():
+            command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; for one that isn't there, name the likeliest."""
-        close = difflib.get_close_matches(args[0], VERBS, n=1)
-        if args[0] not in VERBS and close:
-            ctx.fail(f"No such verb {args[0]!r}; did you mean {close[0]}?")
+        if args[0] not in VERBS:
+            import difflib  # takes as long as half of Click, and most people know the verb
+
+            if close := difflib.get_close_matches(args[0], VERBS, n=1):
+                ctx.fail(f"No such verb {args[0]!r}; did you mean {close[0]}?")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb, which Click would import all of them for, or an option."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
+        return [*verbs, *super(click.Group, self).shell_complete(ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs without importing them."""

@@ -101,7 +101,7 @@ def make_report(
     standing = past.standings.get(endpoint, Standing())
     pace = Pace(
         rates[endpoint],
-        policy.window_ms(rates[endpoint]) / 1000,
+        policy.least_window_s(rates[endpoint]),
         standing.learned,
         standing.closed_s,
         past.ahead,

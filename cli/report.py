@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from cli.follow import class_of
 from cli.lost import noticing_loss, rebuild_command
 from cli.output import print_json
 from cli.reading import no_such_thing, reading
 from cli.session import pick_batch
 from cli.standing import look
 from config.logs import printable
+from config.pacing import class_of
 from config.services import Services
 from config.settings import load_settings
 from paceline.durable import replace_atomically

@@ -8,9 +8,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,11 +16,11 @@ from cli.asked import Asked, asking, default_choices, merged
 from cli.exits import Exit, exit_of_batch
 from cli.follow import Ending, Interrupted, follow
 from cli.from_plan import check_batch, check_fits, say_other, say_plan
-from cli.known import known_files, left_out_text, say_how_to_look_again, say_nothing_new
+from cli.known import known_files, say_how_to_look_again, say_nothing_new
 from cli.lost import can_be_rebuilt, noticing_loss, rebuild_command, say_forgotten
-from cli.output import amount, counted, print_fields
 from cli.session import session
 from cli.target import Target, excluded, make_target
+from cli.totals import print_summary
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
@@ -30,15 +28,10 @@ from paceline.errors import AccessDenied, ConfigError, LedgerLost, NoCredit, Not
 from paceline.formats import note_format
 from paceline.model import Choice
 from paceline.removing import find_forgotten
-from paceline.sinks.places import PlaceKind, folders, kind_of, parts_folder
+from paceline.sinks.places import PlaceKind, kind_of, parts_folder
 from paceline.sinks.registry import check_writable
 from paceline.summary import summarize
-from paceline.tables import FILES, table_for
 from paceline.views import BatchView
-
-DUPLICATES_SHOWN = 20
-
-_FILE_TABLES = (PlaceKind.CSV, PlaceKind.PARQUET)
 
 
 @click.command("run")
@@ -240,53 +233,3 @@ def _say_how_it_ended(ending: Ending, services: Services, *, plain: bool) -> Non
                 return
             whom = batch.id if batch.paused else f"--account {batch.account}"
             click.echo(f"Let it go on with:  paceline resume {whom}", err=True)
-
-
-def print_summary(summary: dict[str, Any], batch: BatchView) -> None:
-    """Print what a batch came to, for people."""
-    from cli.progress import duration
-
-    files, states, requests = summary["files"], summary["submissions"], summary["requests"]
-    lines = [
-        ("files", _counts(files, ("succeeded", "failed", "cancelled", "skipped"))),
-        ("runs", f"{summary['runs_accepted']:,} for {counted(states['total'], 'submission')}"),
-        ("requests", _requests(requests)),
-        ("refused 429", f"{requests['rejected_429']:,}"),
-        ("credits", credits_of(summary["credits"], summary["runs_accepted"] - states["running"])),
-        ("time", duration(summary["seconds"])),
-    ]
-    for run, submission in islice(batch.duplicates.items(), DUPLICATES_SHOWN):
-        cost = batch.duplicate_credits.get(run)
-        paid = "at a cost not reported" if cost is None else f"for {amount(cost)} credits"
-        lines.append(("DUPLICATE", f"run {run} {paid}, beside the one of {submission}"))
-    if batch.unaudited:
-        lines.append(("audit", f"given up for {counted(batch.unaudited, 'submission')}: paceline verify {batch.id}"))
-    if batch.reasons:
-        lines.append(("reasons", " · ".join(f"{number:,} {reason}" for reason, number in batch.reasons.items())))
-    lines += [("results", place) for place in batch.to]
-    if files["skipped"]:
-        tables = [place for place in batch.to if kind_of(place) in _FILE_TABLES and table_for(place) is FILES]
-        where = "files.jsonl" if folders(batch.to) else next(iter(tables), batch.manifest)
-        known = left_out_text(batch.left_out) if batch.left_out else counted(files["skipped"], "file")
-        reason = "with its reason" if files["skipped"] == 1 else "each with its reason"
-        lines.append(("left out", f"{known}, {reason} in {where}"))
-    click.echo(f"Batch {printable(batch.name) or batch.id} is {summary['state']}")
-    print_fields(lines)
-
-
-def _requests(requests: dict[str, int]) -> str:
-    sent = {name: requests[name] for name in ("add", "wait", "delete") if requests[name] or name == "add"}
-    status = requests["list"] + requests["get"]
-    return " · ".join(f"{number:,} {name}" for name, number in {**sent, "status": status}.items())
-
-
-def credits_of(credits: float | None, runs: int) -> str:
-    """Write what runs have used, in all and each on average."""
-    if credits is None:
-        return "not reported"
-    return f"{amount(credits)}" + (f" · {amount(credits / runs)} a run" if runs > 1 else "")
-
-
-def _counts(files: dict[str, int], names: tuple[str, ...]) -> str:
-    shown = [f"{files[name]:,} {name}" for name in names if files[name] or name == "succeeded"]
-    return " · ".join(shown) + f" of {files['total']:,}"

@@ -13,7 +13,6 @@ import click
 from cli.output import amount, local_time, print_columns, print_fields, print_json, size
 from cli.reading import no_such_thing, reading
 from config.logs import printable
-from config.messages import make_app
 from config.settings import load_settings
 from paceline.errors import UnknownSubmission
 from paceline.halving import REASON, halves_of, parent_of
@@ -26,7 +25,6 @@ from paceline.sinks.part_files import PartFiles
 from paceline.sinks.places import parts_folder
 from paceline.times import iso
 from paceline.views import BatchView, Views
-from worker.results import CeleryResults
 
 FILES_SHOWN = 20
 
@@ -50,6 +48,9 @@ def command(submission: str, every: bool, as_json: bool) -> None:
         item, batch = _find(services.views, submission)
         files = services.views.files(item.id)
         journal = list(services.views.journal(item.batch, item.id))
+        from config.messages import make_app
+        from worker.results import CeleryResults
+
         by = credits_by(find_record(batch, item, files, CeleryResults(make_app(settings))) or {})
         pause = find_pause(services.redis, batch)
     item = replace(item, credits_by=by)

@@ -10,11 +10,10 @@ from cli.output import counted, print_columns, print_fields, print_json
 from cli.pauses import who_and_when
 from cli.progress import duration, in_flight, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
-from cli.run import print_summary
 from cli.session import pick_batch
 from cli.standing import look
+from cli.totals import print_summary
 from cli.usage import Used, ask_usage
-from cli.watching import watch as watch_them
 from config.logs import printable
 from config.services import Services
 from config.settings import load_settings
@@ -57,6 +56,8 @@ def command(batch: str | None, watch: bool, usage: bool, as_json: bool) -> int:
             return Exit.DONE
         found = pick_batch(services.views, batch) if batch is not None else None
         if watch:
+            from cli.watching import watch as watch_them
+
             shown = watch_them(services, found, as_json=as_json)
             if found is None and len(shown) == 1:
                 found = services.views.batch(shown[0])

@@ -13,10 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from cli.follow import LOST_REDIS, title
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import TimeoutError as NoAnswer
+
 from cli.lost import noticing_loss
 from cli.progress import Moment, PlainProgress, duration, in_flight, panel, per_minute, stop_live
-from cli.standing import NO_PACE, Standing, look, stays
+from cli.standing import NO_PACE, Standing, look, stays, title
 from config.logs import printable
 from config.services import Services
 from paceline.model import batch_label
@@ -69,7 +71,7 @@ def watch(services: Services, batch: BatchView | None, *, as_json: bool) -> list
                 if all(stays(services, one) for one in standings):
                     return list(shown)
                 away_since = None
-            except LOST_REDIS:
+            except (NoConnection, NoAnswer):
                 away_since = away_since or time.monotonic()
                 away_s = time.monotonic() - away_since
                 if away_s > PATIENCE_S:

@@ -9,6 +9,7 @@ import sys
 import click
 
 from cli.exits import Exit
+from cli.importing import importing
 from cli.owner import stop_with
 
 
@@ -49,17 +50,18 @@ def command(role: str, threads: int | None, name: str, owner_fd: int | None) -> 
         (CONTROL_QUEUE, EXPORT_QUEUE) if role == "rest" else queue_names(settings.accounts, role)  # type: ignore[arg-type]  # click has checked it
     )
     most = {"upload": settings.upload_threads, "all": settings.upload_threads + settings.control_threads}
-    from worker.app import app
+    with importing():
+        from worker.app import app
 
-    worker = app.Worker(
-        hostname=celery_name(name or role),
-        queues=list(queues),
-        concurrency=threads or most.get(role, settings.control_threads),
-        pool="threads",
-        loglevel=settings.log_level.upper(),
-        without_mingle=True,  # a second at every start, for revocations we don't use
-        without_gossip=True,
-        quiet=True,
-    )
+        worker = app.Worker(
+            hostname=celery_name(name or role),
+            queues=list(queues),
+            concurrency=threads or most.get(role, settings.control_threads),
+            pool="threads",
+            loglevel=settings.log_level.upper(),
+            without_mingle=True,  # a second at every start, for revocations we don't use
+            without_gossip=True,
+            quiet=True,
+        )
     worker.start()
     sys.exit(int(worker.exitcode or Exit.DONE))

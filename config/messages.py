@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
-
-from config.celeryconfig import celery_settings
 from config.queues import CONTROL_QUEUE, EXPORT_QUEUE, submit_queue
 from config.schema import Settings
 from paceline.bundling import bundled
@@ -28,6 +25,7 @@ def make_app(settings: Settings) -> Celery:
     from celery import Celery
 
     from config import transport
+    from config.celeryconfig import celery_settings
 
     transport.install()
     app = Celery("paceline", set_as_current=False)
@@ -52,6 +50,8 @@ class Messenger:
 
         That of exports carries the first one's id with `.export`, so that a page can lead to both.
         """
+        from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
+
         bundles = list(bundled(follows))
         try:
             if len(bundles) < 2:  # without a batch Celery tries again, once or twice

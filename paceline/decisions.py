@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from paceline import redis_keys as keys
 from paceline.desk import Desk, finish_args, finished
+from paceline.ending import BY_PERSON
 from paceline.lifecycle import Verb
 from paceline.model import ErrorNote, Follow, Outcome, State, Step, Submission
 from paceline.replies import Ending, Lost, Moved
-
-BY_PERSON = "by_person"
-"""The reason of a pause that a person asked for."""
 
 
 class Decisions(Desk):

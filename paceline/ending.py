@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from paceline.decisions import BY_PERSON
+BY_PERSON = "by_person"
+"""The reason of a pause that a person asked for."""
 
 
 class Ended(StrEnum):

@@ -220,15 +220,19 @@ class Ledger(Decisions, Isolation):
         first_poll_s: float,
         digests: Sequence[bytes] = (),
         started_ms: int | None = None,
+        permit_life_s: float | None = None,
     ) -> Moved | Duplicate | Lost:
         """Record a run as the submission's. Evidence is placed wherever the submission stands; see `lua/accepted.lua`.
 
-        `attempt` is the sender's, None where the run was found by listing.
+        `attempt` is the sender's, None where the run was found by listing. With `permit_life_s`, this is the answer to
+        a request of the class `add`, and ends the life of its permit.
         """
         args: list[Arg] = [submission, "", "" if attempt is None else attempt, run.run_id, run.run_url or ""]
         args += [round(first_poll_s * 1000), b"".join(digests), external_id(submission)]
         args += ["" if started_ms is None else started_ms, "" if run.credits is None else run.credits]
-        row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission)], args)
+        args.append("" if permit_life_s is None else round(permit_life_s * 1000))
+        log = keys.pace_log(self.place(batch_of(submission))[0], EndpointClass.ADD)
+        row = self._scripts.run("accepted", [*self._way(submission), keys.digests(submission), log], args)
         match row[0]:
             case b"ok":
                 batch = batch_of(submission)

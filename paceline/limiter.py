@@ -2,8 +2,9 @@
 
 A sliding-window log (`lua/pace.lua`): a permit is granted while fewer than `limit` were granted in the last
 `window + life + margin`. Since a permit is used within its life or not at all, no window at the provider ever holds
-more than `limit` requests, whatever the workers do. Against a sliding window no client can be faster by more than
-(life + margin) / window: 1.8 % of a minute.
+more than `limit` requests, whatever the workers do. An answer ends its permit's life (`lua/accepted.lua`): whoever has
+answered had counted the request by then. So against a sliding window no client can be faster by more than
+margin / window, 0.2 % of a minute, where answers come at once, and (life + margin) / window, 1.8 %, where they don't.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class PacePolicy:
         """Return the window of the log, in milliseconds."""
         margin_s = min(self.margin_s, rate.window_s / 20)
         return round((rate.window_s + self.life_s(rate) + margin_s) * 1000)
+
+    def least_window_s(self, rate: Rate) -> float:
+        """Return how long a permit counts, in seconds, if its request is answered at once."""
+        return self.window_ms(rate) / 1000 - self.life_s(rate)
 
     def args(self, rate: Rate) -> list[Arg]:
         """Return what `pace_args` in `lua/pace.lua` reads."""

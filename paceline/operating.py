@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paceline.batch_file import Listed, record_cancelled, record_listed
 from paceline.batch_view import CANCELLED, BatchView
-from paceline.decisions import BY_PERSON
+from paceline.ending import BY_PERSON
 from paceline.errors import LedgerLost, UsageError
 from paceline.halving import REASON
 from paceline.ledger import Ledger

@@ -54,9 +54,10 @@ class Work:
 class Pace:
     """How fast runs may be started.
 
-    `window_s` is the limiter's, a little longer than the rate's. `learned` is the lower limit that refusals taught,
-    `closed_s` the time until the first request may go, `ahead` the number of other batches' submissions that wait on
-    the account. Where calls wait up to `wait_s` for their run's end (0: they don't), `slots` can do so at once.
+    `window_s` is the limiter's where answers come at once, a little longer than the rate's. `learned` is the lower
+    limit that refusals taught, `closed_s` the time until the first request may go, `ahead` the number of other
+    batches' submissions that wait on the account. Where calls wait up to `wait_s` for their run's end (0: they don't),
+    `slots` can do so at once.
     """
 
     rate: Rate

@@ -167,9 +167,9 @@ STEPS = (
                 "    try:\n        pass\n    except SinkError as error:\n",
             ),
             (
-                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests, life_s)\n",
                 "    context.spool.begun(request)\n"
-                "    follows = accept(context, request, accepted.run, accepted.digests)\n",
+                "    follows = accept(context, request, accepted.run, accepted.digests, life_s)\n",
             ),
         ),
         _crashes("plain"),

@@ -4,11 +4,13 @@
 -- An outcome of the attempt that is under way, or in doubt, moves the submission to running. Evidence that comes
 -- after absence had been proven, even while the next attempt is under way, or while a person is to decide, is adopted:
 -- that attempt's own outcome then comes too late, or is an alarm. A second run is an alarm, not a state.
--- KEYS the way, 17 digests string
+-- Whoever answers has counted the request before: the life of its permit ends with the answer (see pace.lua).
+-- KEYS the way, 17 digests string, 18 pace log (add)
 -- ARGV 1 id, 2 '', 3 attempt ('' = whichever), 4 run id, 5 run url, 6 ms until the first poll, 7 digests or '',
---      8 external id, 9 started at (ms, '' = now), 10 credits or ''
+--      8 external id, 9 started at (ms, '' = now), 10 credits or '', 11 a permit's life in ms, where an add request has just been
+--      answered, else ''
 -- RETURNS {'ok', generation, ms until the poll chain wants a message or -1, the same of the feed chain} | {'duplicate', run id on record} | {'unknown'}
-local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past')
+local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past', 'permit')
 local state = row[1]
 if not state then return { 'unknown' } end
 local now = now_ms()
@@ -38,6 +40,9 @@ if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'run_url', ARGV[5]) end
 if row[2] == '0' then  -- sent in an earlier life of the ledger
   redis.call('HSET', KEYS[1], 'attempt', 1)
   redis.call('HINCRBY', KEYS[2], 'req:add', 1)
+end
+if ARGV[11] ~= '' and state == 'submitting' and same and row[5] then
+  redis.call('ZADD', KEYS[18], 'XX', 'LT', now - tonumber(ARGV[11]), row[5])
 end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
 redis.call('HDEL', KEYS[2], 'trouble')

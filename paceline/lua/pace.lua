@@ -2,7 +2,8 @@
 --
 -- The log is a zset of permits by grant time (ms). A permit is granted while fewer than L were granted in the last W,
 -- where W is the provider's window plus the permit's life plus a margin: sends happen within [grant, grant + life],
--- so no window at the provider ever sees more than L.
+-- so no window at the provider ever sees more than L. A request that was answered had been sent by then: its permit
+-- counts as if the answer ended its life, and leaves the window that much earlier (accepted.lua).
 --
 -- State hash: closed_until (ms), closed_why, strikes, learned (limit), learned_ms, last_ms (newest time seen),
 -- seq (member counter), m:MINUTE (permits granted in that minute since the epoch, for monitoring: the last hour),

@@ -7,7 +7,8 @@
 -- KEYS 1 account hash, 2 feed zset, 3 released zset, 4 and 5 pace log and state (add), 6 and 7 the same (wait)
 -- ARGV 1 most released at once, 2 ms after which a release is taken for lost, 3 template of a planned key,
 --      4 template of a batch key, 5… pace of add (limit, window ms, durable, host, boot clock ms), 10… pace of wait
--- RETURNS {ms until it is worth coming again or -1 if nothing is left to feed, submission id …}
+-- RETURNS {ms until it is worth coming again, 0 while uploads are behind the permits, or -1 if nothing is left to feed,
+--          submission id …}
 local now = now_ms()
 if redis.call('HEXISTS', KEYS[1], 'paused') == 1 then return { -1 } end
 
@@ -50,9 +51,15 @@ local classes, room, wait = {}, {}, {}
 local function look(class)
   if room[class] then return end
   local at = class == 'wait' and 6 or 4
+  local p = pace_args(KEYS[at], KEYS[at + 1], class == 'wait' and 10 or 5)
   local free
-  free, wait[class] = pace_free(pace_args(KEYS[at], KEYS[at + 1], class == 'wait' and 10 or 5), now)
+  free, wait[class] = pace_free(p, now)
   room[class] = math.min(free, tonumber(ARGV[1]))
+  if free > 0 and free < tonumber(ARGV[1]) then
+    -- Permits that are free may all be spoken for by what is released. One more is free when the next leaves the log.
+    local oldest = redis.call('ZRANGE', p.log, 0, 0, 'WITHSCORES')
+    if oldest[2] then wait[class] = math.min(math.max(tonumber(oldest[2]) + p.window - now, 1), 500) end
+  end
 end
 local function class(batch)
   if not classes[batch] then
@@ -107,7 +114,7 @@ for _, batch in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   end
 end
 if soonest then
-  out[1] = math.max(down, soonest, trial and 1000 or 1)
+  out[1] = math.max(down, soonest, trial and 1000 or 0)
 elseif redis.call('ZCARD', KEYS[3]) > 0 then
   out[1] = tonumber(ARGV[2])
 else

@@ -29,8 +29,11 @@ def feed(context: Context, account_name: str) -> tuple[list[Follow], float | Non
     follows += [Follow(Step.SUBMIT, submission) for submission in released.submissions]
     if released.again_s is None:
         return follows, None
-    least_s = spacing_s(rate) if released.submissions or released.again_s > 0.01 else UPLOAD_BOUND_S
-    return follows, min(max(released.again_s, least_s), waits.chain_lease_s)
+    # Answers may end permits before their life has, so the next one may be free that much sooner than it seems now.
+    life_s = context.limiter.policy.life_s(rate)
+    again_s = released.again_s - life_s if released.again_s > life_s else released.again_s
+    least_s = spacing_s(rate) if released.submissions or released.again_s > 0 else UPLOAD_BOUND_S
+    return follows, min(max(again_s, least_s), waits.chain_lease_s)
 
 
 def _question(context: Context, account: Account) -> tuple[list[Follow], float]:
@@ -57,6 +60,7 @@ def _question(context: Context, account: Account) -> tuple[list[Follow], float]:
 def spacing_s(rate: Rate) -> float:
     """Return the least time between two looks: slots that free up meanwhile are released together.
 
-    A 240th of the window costs 0.4 % of the pace and saves most of the messages.
+    A 240th of the window costs 0.4 % of the pace and saves most of the messages. A limit below 240 has no more slots
+    than that in a window, so that there is little to save.
     """
-    return min(max(rate.window_s / 240, 0.02), 0.25)
+    return min(max(rate.window_s / 240, 0.02), 0.25 if rate.limit > 240 else 0.05)

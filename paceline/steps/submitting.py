@@ -163,7 +163,8 @@ def _begin(
         # A defect of ours, at a moment when bytes may have left: the one safe thing to know is that we don't know.
         context.log.exception("submission.defect", extra={"submission": item.id})
         return record(context, Verdict(request, Verb.UNCERTAIN, {"reason": "defect"}))
-    follows = accept(context, request, accepted.run, accepted.digests)
+    life_s = context.limiter.policy.life_s(rate) if endpoint is EndpointClass.ADD else None
+    follows = accept(context, request, accepted.run, accepted.digests, life_s)
     return follows + _finish_at_once(context, request, accepted.run) if wait_s and accepted.run.outcome else follows
 
 

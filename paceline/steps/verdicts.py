@@ -23,8 +23,13 @@ AT_ONCE = 200
 """So many verdicts are handed in per turn."""
 
 
-def accept(context: Context, request: Request, run: RunView, digests: Sequence[bytes]) -> list[Follow]:
-    """Record the run that a request was answered with: on this machine's disk, then in the ledger."""
+def accept(
+    context: Context, request: Request, run: RunView, digests: Sequence[bytes], permit_life_s: float | None = None
+) -> list[Follow]:
+    """Record the run that a request was answered with: on this machine's disk, then in the ledger.
+
+    `permit_life_s` is told of a request of the class `add`, whose permit's life ends with the answer.
+    """
     facts = {"run_id": run.run_id, "run_url": run.run_url}
     verdict = Verdict(request, Verb.ACCEPTED, facts)
     try:
@@ -33,13 +38,15 @@ def accept(context: Context, request: Request, run: RunView, digests: Sequence[b
         context.log.error("spool.failed", extra={"submission": request.submission, "problem": str(error)})
     # Digests are large and can be had again by reading the files: they are spooled only where they would be lost.
     whole = replace(verdict, facts={**facts, "digests": b"".join(digests).hex()})
-    return record(context, whole, spooled=True)
+    return record(context, whole, spooled=True, permit_life_s=permit_life_s)
 
 
-def record(context: Context, verdict: Verdict, *, spooled: bool = False) -> list[Follow]:
+def record(
+    context: Context, verdict: Verdict, *, spooled: bool = False, permit_life_s: float | None = None
+) -> list[Follow]:
     """Hand a verdict to the ledger; where that fails, keep it and return nothing."""
     try:
-        moved = apply(context, verdict)
+        moved = apply(context, verdict, permit_life_s=permit_life_s)
     except RedisError as error:
         keep(context, verdict, error)
         return []
@@ -141,20 +148,20 @@ def _done(context: Context, verdict: Verdict) -> None:
         context.log.error("spool.failed", extra={"submission": verdict.request.submission, "problem": str(error)})
 
 
-def apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
+def apply(context: Context, verdict: Verdict, *, permit_life_s: float | None = None) -> Moved | Duplicate | Lost:
     """Carry out a verdict's verb; repeating it changes nothing. Raises redis-py's errors."""
     try:
-        return _apply(context, verdict)
+        return _apply(context, verdict, permit_life_s)
     except UnknownBatch:
         return Lost()
 
 
-def _apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
+def _apply(context: Context, verdict: Verdict, permit_life_s: float | None) -> Moved | Duplicate | Lost:
     ledger, request, facts = context.ledger, verdict.request, dict(verdict.facts)
     name, generation = request.submission, request.generation
     match verdict.verb:
         case Verb.ACCEPTED:
-            return _accepted(context, request, facts)
+            return _accepted(context, request, facts, permit_life_s)
         case Verb.PUT_BACK:
             return ledger.put_back(name, generation, token=request.token, **facts)
         case Verb.PAUSE:
@@ -169,7 +176,9 @@ def _apply(context: Context, verdict: Verdict) -> Moved | Duplicate | Lost:
             )
 
 
-def _accepted(context: Context, request: Request, facts: dict[str, str]) -> Moved | Duplicate | Lost:
+def _accepted(
+    context: Context, request: Request, facts: dict[str, str], permit_life_s: float | None
+) -> Moved | Duplicate | Lost:
     digests = bytes.fromhex(facts.get("digests", ""))
     moved = context.ledger.accepted(
         request.submission,
@@ -177,6 +186,7 @@ def _accepted(context: Context, request: Request, facts: dict[str, str]) -> Move
         attempt=request.attempt,
         first_poll_s=context.waits.first_poll_s,
         digests=[digests[at : at + 32] for at in range(0, len(digests), 32)],
+        permit_life_s=permit_life_s,
     )
     said = {"submission": request.submission, "run_id": facts["run_id"], "attempt": request.attempt}
     if isinstance(moved, Duplicate):

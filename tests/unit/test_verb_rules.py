@@ -12,7 +12,7 @@ from cli.flower import check_reachable
 from cli.hooks import kolena_account, read_secret
 from cli.output import amount
 from cli.pause import one_of
-from cli.run import credits_of
+from cli.totals import credits_of
 from config.settings import load_settings
 from paceline.errors import ConfigError, CredentialsError, UsageError
 from paceline.model import Rate
