@@ -82,7 +82,7 @@ def tabled(
         verdict = MET if steepest <= MOST else EXPLAINED if cost in notes else MISSED
         table.lines.append(Line(shown, f"{_two(fitted)}, {_two(last)}: {shape(steepest)}", f"≤ {MOST:g}", verdict))
         curves.append(Curve(cost, f"{number(values[0])} → {number(values[-1])}, slope {_two(fitted)}", values))
-        if cost in notes:
+        if verdict == EXPLAINED:
             table.fact(f"… {notes[cost]}", "")
     if curves:
         title = f"{name}: cost by work"

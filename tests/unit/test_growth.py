@@ -67,6 +67,12 @@ def test_only_an_explanation_of_that_very_cost_excuses_it() -> None:
     assert "every file is compared" in found.lines[1].what
 
 
+def test_what_needs_no_explanation_has_none() -> None:
+    found = table({"seconds": "every file is compared with every other"}, seconds=(1, 10, 100))
+
+    assert [line.verdict for line in found.lines] == [MET]
+
+
 def test_a_cost_of_nothing_is_a_figure_without_a_curve() -> None:
     found = table(refused=(0, 0, 0))
 
