@@ -80,9 +80,9 @@ def tabled(
             continue
         steepest = max(fitted, last)
         verdict = MET if steepest <= MOST else EXPLAINED if cost in notes else MISSED
-        table.lines.append(Line(shown, f"{fitted:.2f}, {last:.2f}: {shape(steepest)}", f"≤ {MOST:g}", verdict))
-        curves.append(Curve(cost, f"{number(values[0])} → {number(values[-1])}, slope {fitted:.2f}", values))
-        if cost in notes:
+        table.lines.append(Line(shown, f"{_two(fitted)}, {_two(last)}: {shape(steepest)}", f"≤ {MOST:g}", verdict))
+        curves.append(Curve(cost, f"{number(values[0])} → {number(values[-1])}, slope {_two(fitted)}", values))
+        if verdict == EXPLAINED:
             table.fact(f"… {notes[cost]}", "")
     if curves:
         title = f"{name}: cost by work"
@@ -105,3 +105,7 @@ def number(value: float) -> str:
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.{max(2 - math.floor(math.log10(abs(value))), 0)}f}"
+
+
+def _two(steep: float) -> str:
+    return f"{round(steep, 2) + 0.0:.2f}"  # never -0.00

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from paceline.markup import Markup, escaped
 
-WIDTH = 900
+WIDTH = 980
 LEFT, RIGHT, UPPER, LABELS = 72.0, 452.0, 34.0, 478.0
 """Where the axes and the column of labels stand, in pixels; letters are 12 px high."""
 
 LINE = 17.0
 """Between two labels."""
 
-FITS = 56
+FITS = 67
 """Letters of a label, at 7.2 px each."""
 
 _COLOURS = (
@@ -56,8 +56,7 @@ class Curve:
 
     def label(self, most: int) -> str:
         """Name the curve in up to `most` letters: where that isn't enough, the name is cut."""
-        room = max(most - len(self.told) - 2, 1)
-        return f"{self.name if len(self.name) <= room else self.name[: room - 1] + '…'}: {self.told}"
+        return f"{_cut(self.name, max(most - len(self.told) - 2, 1))}: {self.told}"
 
 
 def slope(scales: Sequence[float], values: Sequence[float]) -> float:
@@ -140,7 +139,7 @@ class _Frame:
         """Write what the axes show."""
         middle = (UPPER + self.lower) / 2
         return [
-            _text((LEFT + RIGHT) / 2, height - 14, f"work (1 × = {work})", "middle"),
+            _text(LEFT, height - 14, _cut(f"work (1 × = {work})", 120), "start"),
             f'<text class="ink" transform="translate(14 {_at(middle)}) rotate(-90)" text-anchor="middle">'
             "cost ÷ cost at 1 ×</text>",
             '<path class="one" d="M478 20h22"/>',
@@ -190,6 +189,10 @@ def _style() -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text class="ink" x="{_at(x)}" y="{_at(y)}" text-anchor="{anchor}">{escaped(text)}</text>'
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _at(value: float) -> str:

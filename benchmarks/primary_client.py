@@ -67,10 +67,12 @@ class Life:
 
     def plan(self) -> None:
         """Plan the next submissions, of one file each."""
+        planned = []
         for index in range(self._planned + 1, self._planned + TURN + 1):
             file = PlannedFile(f"folder/document-{index:07d}.pdf", 100_000, 0, f"document-{index:07d}.pdf")
-            moved = self._ledger.plan(self._batch, PlannedSubmission(index, (file,)), manifest_bytes=100 * index)
-            assert isinstance(moved, Moved), "somebody else planned this batch"
+            planned.append((PlannedSubmission(index, (file,)), 100 * index, 0))
+        moved = self._ledger.plan_all(self._batch, planned)
+        assert all(isinstance(one, Moved) for one in moved), "somebody else planned this batch"
         self._planned += TURN
 
     def release(self) -> Sequence[str]:

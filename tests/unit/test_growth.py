@@ -67,6 +67,12 @@ def test_only_an_explanation_of_that_very_cost_excuses_it() -> None:
     assert "every file is compared" in found.lines[1].what
 
 
+def test_what_needs_no_explanation_has_none() -> None:
+    found = table({"seconds": "every file is compared with every other"}, seconds=(1, 10, 100))
+
+    assert [line.verdict for line in found.lines] == [MET]
+
+
 def test_a_cost_of_nothing_is_a_figure_without_a_curve() -> None:
     found = table(refused=(0, 0, 0))
 
@@ -78,6 +84,10 @@ def test_slopes_have_names() -> None:
         "falls", "constant", "constant", "less than linear", "linear", "linear", "worse than linear",
     ]  # fmt: skip
     assert table(seconds=(2, 20, 200)).lines[0].verdict == MET
+
+
+def test_a_slope_of_nothing_has_no_sign() -> None:
+    assert table(MB=(34.5, 34.5, 34.4)).lines[0].value == "0.00, 0.00: constant"
 
 
 def test_costs_are_written_with_three_digits_that_count() -> None:
@@ -114,6 +124,18 @@ def test_labels_of_curves_that_meet_stand_apart_and_inside() -> None:
     assert min(apart) >= LINE - 0.11
     assert max(labels) < float(tree.get("height", "")) - 20
     assert min(labels) > 24
+
+
+def test_no_text_leaves_the_picture() -> None:
+    curve = Curve("seconds " * 20, "1.00 → 9.00", (1, 3, 9))
+    tree = ElementTree.fromstring(picture("engine", "a hundred submissions of " * 9, SCALES, [curve]))  # noqa: S314
+
+    for text in tree.iter(f"{SVG}text"):
+        if text.get("x"):
+            wide, x = 7.2 * len(text.text or ""), float(text.get("x", ""))
+            left = x - wide * {"start": 0, "middle": 0.5, "end": 1, None: 0}[text.get("text-anchor")]
+            assert left >= 0
+            assert left + wide <= float(tree.get("width", ""))
 
 
 def test_a_long_name_is_cut_and_its_figures_are_not() -> None:
