@@ -70,7 +70,7 @@ def test_calls_that_take_their_time_make_no_run_miss_a_sweep() -> None:
 def test_ten_thousand_runs_cost_less_than_a_tenth_of_a_call_each() -> None:
     followed = _follow(runs=170, list_size=5, starts=2)
     assert followed.requests <= 0.085
-    assert followed.found_p50_s <= 7
+    assert followed.found_p50_s <= 8
     assert followed.found_most_s <= 30
 
 
