@@ -147,10 +147,10 @@ def _written(out: Path) -> dict[int, float]:
 
 
 def _adopted(product: Product, sandbox: Sandbox, source: Path, case: Case) -> Ran:
-    """Run a folder whose submissions get their runs from here instead of being sent."""
+    """Run a folder whose submissions get their runs from here instead of being sent, which is refused."""
     ledger = Ledger(product.redis, Scripts(product.redis), PacePolicy(durable=True, watch_clock=False))
     views = Views(product.redis)
-    ledger.pause_by_hand("kolena", message="the benchmark starts the runs")
+    sandbox.faults("status@add:code=429")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(product.run, source, timeout_s=TIMEOUT_S)
         while not running.done() and not any(batch.listed for batch in views.batches()):
@@ -169,7 +169,6 @@ def _adopt(ledger: Ledger, views: Views, sandbox: Sandbox, case: Case) -> None:
         early_s = begun + number / (case.starts_per_s * case.scale) - time.monotonic()
         if early_s > 0.01:
             threading.Event().wait(early_s)
-    ledger.resume("kolena")
 
 
 def _table(case: Case, measured: Measured) -> Table:
