@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 from celery import Celery
+from celery.signals import worker_ready
 from redis import Redis
 
 from benchmarks.product import CpuWatch
@@ -43,7 +44,7 @@ START_S, STOP_S = 60.0, 20.0
 STEP_S = 0.1
 ROOT = Path(__file__).resolve().parents[1]
 
-_READY = b" ready."
+_READY = "ready"
 _NO_RETRY_AFTER_S = 1.0
 
 
@@ -55,6 +56,11 @@ def make_app(broker: str) -> Celery:
 
 
 app = make_app(os.environ.get("RIVAL_BROKER", "memory://"))
+
+
+@worker_ready.connect
+def _say_ready(**_named: object) -> None:
+    Path(os.environ["RIVAL_OUT"], _READY).touch()
 
 
 @cache
@@ -106,7 +112,10 @@ def poll_each(
         broker = f"redis+socket://{server.socket_path}"
         named = {"BROKER": broker, "URL": sandbox.url, "KEY": key, "OUT": out, "SCALE": scale}
         environment = os.environ | {f"RIVAL_{name}": str(value) for name, value in named.items()}
-        with _worker(folder / "celery.log", environment) as pid, CpuWatch(folder / "home" / "run") as watch:
+        with (
+            _worker(folder / "celery.log", out / _READY, environment) as pid,
+            CpuWatch(folder / "home" / "run") as watch,
+        ):
             watch.add("celery worker", pid)
             _start(sandbox, broker, runs, starts_per_s, scale)
             deadline = time.monotonic() + most_s - runs / starts_per_s
@@ -132,14 +141,14 @@ def _start(sandbox: Sandbox, broker: str, runs: int, starts_per_s: float, scale:
 
 
 @contextmanager
-def _worker(log: Path, environment: Mapping[str, str]) -> Iterator[int]:
+def _worker(log: Path, ready: Path, environment: Mapping[str, str]) -> Iterator[int]:
     command = [sys.executable, "-m", "celery", "-A", "benchmarks.rivals_following", "worker", "--pool", "threads"]
-    command += ["--concurrency", str(THREADS), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    command += ["--concurrency", str(THREADS), "--without-gossip", "--without-mingle"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
     try:
         deadline = time.monotonic() + START_S
-        while _READY not in log.read_bytes():
+        while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(log.read_text(errors="replace")[-1500:])
             time.sleep(0.1)

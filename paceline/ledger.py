@@ -365,8 +365,8 @@ class Ledger(Decisions, Isolation):
         status, wait, flight, starts, now, *rows = self._scripts.run("take_due", wanted, args)
         now_ms = int(now)
         runs = []
-        for id_, packed, late in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-            run_id, generation, started = packed.decode().split("\n")
+        for id_, packed in zip(rows[::2], rows[1::2], strict=True):
+            run_id, generation, started, late = packed.decode().split("\n")
             age_s = (now_ms - int(started)) / 1000
             runs.append(DueRun(id_.decode(), run_id, int(generation), age_s, int(late) / 1000))
         again = None if status == b"idle" else int(wait) / 1000

@@ -4,9 +4,9 @@
 -- ARGV 1 most runs, 2 slack ms (runs due that soon are taken along: they cost nothing in the same call, unless they
 --      have only just started and nothing can be known yet), 3 ms they are put off for,
 --      4… pace (limit, window ms, durable, host, boot clock ms)
--- RETURNS {status, ms, in flight, starts in the last 10 s, now ms, id, run, ms late, id, run, ms late …}
+-- RETURNS {status, ms, in flight, starts in the last 10 s, now ms, id, run, id, run …}
 --   'taken': ms is 0; 'wait': no permit for that many ms; 'early': next run is due in ms; 'idle': none, ms is -1
---   run: run id, generation and start (ms) on three lines; ms late: since it was due, negative if it is taken early
+--   run: run id, generation, start (ms) and how late it is (ms since it was due, negative if early) on four lines
 local now = now_ms()
 local flight = redis.call('ZCARD', KEYS[1])
 local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
@@ -37,8 +37,7 @@ for i, id in ipairs(ids) do
   elseif dues[i] <= now + 500 or now - started >= 1000 then
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), id)
     out[#out + 1] = id
-    out[#out + 1] = runs[i]
-    out[#out + 1] = string.format('%.0f', now - dues[i])
+    out[#out + 1] = runs[i] .. string.format('\n%.0f', now - dues[i])
   end
 end
 return out
