@@ -184,7 +184,7 @@ class Observer(threading.Thread):
 def look(product: Product, batch: str, times: int, share: float) -> Look:
     """Ask for a batch's status as a command, and again and again in one process."""
     whole = [product.verb("cli.main", "status", batch) for _ in range(max(times // 3, 1))]
-    work = verb_again.parse(product.verb("benchmarks.verb_again", str(times), "status", batch).said)
+    work = verb_again.ask(product.environment, times, "status", batch)
     middle = sorted(whole, key=lambda one: one.wall_s)[len(whole) // 2]
     return Look(
         share, middle.wall_s, middle.cpu_s, [wall for wall, _ in work], percentile([cpu for _, cpu in work], 0.5)

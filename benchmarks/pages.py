@@ -1,4 +1,4 @@
-"""Measure Flower's pages about batches: a real server, a ledger of that many submissions, pages asked for over HTTP.
+"""Measure Flower's pages about batches, and `paceline status`, on a real server with a ledger of that many submissions.
 
 The ledger is written as the scripts leave it: two thirds of the submissions exported, one in a hundred of them failed,
 a tenth running, some held, four entries of the journal for each, and 500 more batches beside.
@@ -7,6 +7,7 @@ a tenth running, some held, four entries of the journal for each, and 500 more b
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import redis
 
+from benchmarks import verb_again
 from benchmarks.size import Size
 from benchmarks.table import Table, percentile
 from config.embedded import EmbeddedServer
@@ -54,6 +56,18 @@ def _measure(number: int, times: int) -> Table:
                     assert answer.code == 200, answer.words
                 table.at_most(f"{name}, 95th percentile", percentile(took, 0.95), MOST_MS, "{:.0f}")
                 table.fact(f"{name}, median", f"{percentile(took, 0.5):.0f}")
+        environment = {
+            **os.environ,
+            "PACELINE_HOME": f"{folder}/reader",
+            "PACELINE_REDIS_URL": f"unix://{server.socket_path}",
+            "PACELINE_ALLOW_UNSAFE_REDIS": "true",
+        }
+        for name, verb in {"paceline status BATCH": ["status", BATCH], "paceline status": ["status"]}.items():
+            asked = verb_again.ask(environment, times, *verb)
+            work_ms = [wall_s * 1000 for wall_s, _ in asked]
+            table.at_most(f"{name}, start and imports left out, median", percentile(work_ms, 0.5), MOST_MS, "{:.0f}")
+            spent_ms = percentile([cpu_s * 1000 for _, cpu_s in asked], 0.5)
+            table.fact("… 95th percentile · CPU", f"{percentile(work_ms, 0.95):.0f} · {spent_ms:.0f}")
         client.close()
     return table
 

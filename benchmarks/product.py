@@ -70,7 +70,7 @@ class Product:
         self.key = f"benchmark-{secrets.token_hex(16)}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PACELINE_", "KOLENA_"))}
         named = {f"PACELINE_{name.upper()}": str(value) for name, value in settings.items()}
-        self._environment = {
+        self.environment = {
             **clean,
             **named,
             "PACELINE_HOME": str(self._home),
@@ -103,7 +103,7 @@ class Product:
         command = [sys.executable, "-m", "cli.main", "export", batch, "--to", to]
         begun = time.monotonic()
         with (self._folder / "said.txt").open("wb") as stderr, CpuWatch(self._folder / "nothing") as watch:
-            process = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, stderr=stderr)
+            process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=stderr)
             watch.add("command", process.pid)
             _finish(process, timeout_s)
         if process.returncode != 0:
@@ -114,7 +114,7 @@ class Product:
         """Run a module of ours in this home to its end, whatever its exit code; it may run beside `run`."""
         begun = time.monotonic()
         with subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], env=self._environment, stdout=subprocess.PIPE
+            [sys.executable, "-m", module, *arguments], env=self.environment, stdout=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
             said = process.stdout.read().decode()
@@ -135,7 +135,7 @@ class Product:
         said = self._folder / "said.txt"
         begun = time.monotonic()
         with said.open("wb") as stderr, CpuWatch(self._home / "run") as watch:
-            process = subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, stderr=stderr)
+            process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=stderr)
             watch.add("command", process.pid)
             stdout = _finish(process, timeout_s)
         if process.returncode != 0:

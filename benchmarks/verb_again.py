@@ -8,11 +8,20 @@ Prints a line `wall_s cpu_s` for each time but the first, which imports what the
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 
 from cli.main import cli
+
+
+def ask(environment: Mapping[str, str], times: int, *verb: str) -> list[tuple[float, float]]:
+    """Carry a verb so many times in a fresh process with this environment; return wall and CPU seconds of each."""
+    command = [sys.executable, "-m", "benchmarks.verb_again", str(times), *verb]
+    done = subprocess.run(command, env=dict(environment), check=True, stdout=subprocess.PIPE, text=True)
+    return parse(done.stdout)
 
 
 def parse(said: str) -> list[tuple[float, float]]:

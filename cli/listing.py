@@ -25,7 +25,8 @@ def command(as_json: bool) -> None:
     with reading(settings) as services:
         batches = [] if services is None else services.views.batches()
         pauses = [] if services is None else [find_pause(services.redis, batch) for batch in batches]
-        rows = [] if services is None else [_row(batch, services.views.now_ms()) for batch in batches]
+        now_ms = 0 if services is None else services.views.now_ms()
+        rows = [_row(batch, now_ms) for batch in batches]
     if as_json:
         print_json([row | {"paused": pause and pause.as_dict()} for row, pause in zip(rows, pauses, strict=True)])
     elif not rows:

@@ -32,7 +32,10 @@ _EXIT_OF_PAUSE = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A moment of a batch. `pace` is None where the account isn't set here, `why` where nothing is waited for."""
+    """A moment of a batch. `why` is None where nothing is waited for.
+
+    `pace` is None where the account isn't set here, and may be of a batch that is complete.
+    """
 
     batch: BatchView
     summary: dict[str, Any]
@@ -56,6 +59,15 @@ def look(services: Services, batch: BatchView) -> Standing:
         rate = account.rates[endpoint]
         summary, pace = summarize(batch, now_ms, rate), services.limiter.view(batch.account, endpoint, rate)
     return Standing(batch, summary, pace, _why(services, batch, pace))
+
+
+def look_at_all(services: Services) -> list[Standing]:
+    """Look at every batch, oldest first; however many of them are complete, that takes two or three round trips."""
+    batches, now_ms = services.views.batches(), services.views.now_ms()
+    return [
+        Standing(batch, summarize(batch, now_ms), None, None) if batch.closed else look(services, batch)
+        for batch in batches
+    ]
 
 
 def title(batch: BatchView) -> str:

@@ -11,7 +11,7 @@ from cli.pauses import who_and_when
 from cli.progress import duration, in_flight, per_minute
 from cli.reading import no_such_thing, nothing_here, reading
 from cli.session import pick_batch
-from cli.standing import look
+from cli.standing import look, look_at_all
 from cli.totals import print_summary
 from cli.usage import Used, ask_usage
 from config.logs import printable
@@ -72,7 +72,7 @@ def command(batch: str | None, watch: bool, usage: bool, as_json: bool) -> int:
 
 
 def _show_all(services: Services, as_json: bool) -> None:
-    standings = [look(services, batch) for batch in services.views.batches()]
+    standings = look_at_all(services)
     if as_json:
         print_json([one.summary for one in standings])
         return
