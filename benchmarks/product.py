@@ -85,7 +85,7 @@ class Product:
 
     def use_key(self, key: str) -> None:
         """Send this key; the sandbox counts by it."""
-        self.key = self._environment["KOLENA_API_KEY"] = key
+        self.key = self.environment["KOLENA_API_KEY"] = key
 
     def __enter__(self) -> Product:
         self._server.start()
