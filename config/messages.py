@@ -50,18 +50,23 @@ class Messenger:
 
         That of exports carries the first one's id with `.export`, so that a page can lead to both.
         """
+        bundles = list(bundled(follows))
+        if len(bundles) > 1 and self._send_together(bundles):
+            return
+        for bundle in bundles:
+            self._send(bundle)
+
+    def _send_together(self, bundles: Sequence[Sequence[Follow]]) -> bool:
+        """Send in one round trip; False if that may have failed. Sending each again, with retries, is harmless then."""
         from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
 
-        bundles = list(bundled(follows))
         try:
-            if len(bundles) < 2:  # without a batch Celery tries again, once or twice
-                raise BatchPublishError
             with self._app.producer_or_acquire() as producer, producer.batch():
                 for bundle in bundles:
                     self._send(bundle, producer)
         except BatchPublishError:
-            for bundle in bundles:  # perhaps for the second time, which is harmless
-                self._send(bundle)
+            return False
+        return True
 
     def _send(self, bundle: Sequence[Follow], producer: Any = None) -> None:
         first = bundle[0]
