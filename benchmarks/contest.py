@@ -42,10 +42,12 @@ class Case:
 class Seen:
     """What the sandbox saw of one key, from its first request to the last that was accepted.
 
-    `accepted` counts submissions with a run, `twice` the runs beyond the first of each.
+    `accepted` counts submissions with a run, `twice` the runs beyond the first of each. `burst_s` is the time from the
+    first to the last request of the last window.
     """
 
     makespan_s: float
+    burst_s: float
     busiest: int
     requests: int
     refused: int
@@ -60,7 +62,9 @@ def seen(sandbox: Sandbox, key: str, case: Case, *, but: Collection[str] = ()) -
     times = array("d", sorted(entry["t"] for entry in entries))
     accepted = [entry for entry in entries if entry["run_id"] is not None]
     unique = {entry["external_id"] for entry in accepted}
+    last = (case.submissions - 1) % case.limit + 1
     return Seen(
+        burst_s=times[-1] - times[-min(last, len(times))],
         makespan_s=max((entry["t"] for entry in accepted if entry["external_id"] not in but), default=math.nan)
         - times[0],
         busiest=busiest_window(times, case.window_s),
