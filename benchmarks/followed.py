@@ -88,7 +88,9 @@ def followed(
         found = asks[min(bisect_left(asks, end), len(asks) - 1)]
         found_s.append(max(found - end, 0.0) * scale)
         written_s.append(at - max(found, end))
-    questions = [entry for entry in log if entry["asked_run_ids"] or entry["asked_external_ids"]]
+    # A request that is refused is so before its ids are read.
+    named = ("asked_run_ids", "asked_external_ids")
+    questions = [entry for entry in log if entry["status"] == 429 or any(entry[name] for name in named)]
     return Followed(
         requests=len(questions),
         audits=sum(bool(entry["asked_external_ids"]) for entry in questions),
