@@ -34,6 +34,7 @@ from benchmarks.table import Table, as_text
 
 PARTS: Mapping[str, Callable[[Size], list[Table]]] = {
     "pace": pace.measure,
+    "pace-fast": pace.measure_fast,
     "following": following.measure,
     "planning": plan.measure,
     "packing": packing.measure,

@@ -46,15 +46,17 @@ Measure = Callable[[Size], list[Table]]
 
 def growing(parts: Mapping[str, Measure]) -> dict[str, Measure]:
     """Return a part `growth-NAME` for each of those whose module can grow."""
-    modules = {name: getmodule(measure) for name, measure in parts.items()}
+    modules: dict[object, str] = {}
+    for name, measure in parts.items():  # where several parts are of one module, it grows under the first one's name
+        modules.setdefault(getmodule(measure), name)
     return {
-        PREFIX + name: partial(measure, name, cast("Growing", module))
-        for name, module in modules.items()
+        PREFIX + name: partial(measure_growth, name, cast("Growing", module))
+        for module, name in modules.items()
         if hasattr(module, "grow")
     }
 
 
-def measure(name: str, module: Growing, size: Size) -> list[Table]:
+def measure_growth(name: str, module: Growing, size: Size) -> list[Table]:
     """Measure one part at each scale (`quick`: 1 × and 10 ×)."""
     scales = SCALES[size]
     runs = [module.grow(scale) for scale in scales]

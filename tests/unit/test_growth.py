@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks.growth import growing, measure, number, shape, tabled
+from benchmarks.growth import growing, measure_growth, number, shape, tabled
 from benchmarks.loglog import LINE, Curve, picture, slope
 from benchmarks.results import Section, read_sections, write_results
 from benchmarks.size import Size
@@ -154,8 +154,8 @@ class Module:
 
 
 def test_a_part_is_measured_at_each_scale_of_the_size() -> None:
-    [quick] = measure("thing", Module(), Size.QUICK)
-    [normal] = measure("thing", Module(), Size.NORMAL)
+    [quick] = measure_growth("thing", Module(), Size.QUICK)
+    [normal] = measure_growth("thing", Module(), Size.NORMAL)
 
     assert quick.lines[0].what == "seconds: 1.00 · 10.0"
     assert normal.lines[0].what == "seconds: 1.00 · 10.0 · 100"
