@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,7 @@ class Runtime:
 
     def carry(self, step: Step, keys: Sequence[str]) -> None:
         """Do one step, for one key or several, and send what follows from it."""
-        with ExitStack() as spans:
-            if self.tracing is not None:
-                for key in keys:
-                    spans.enter_context(self.tracing.step(step, key))
+        with self.tracing.steps(step, keys) if self.tracing else nullcontext():
             follows = self.runner.run(step, *keys)
         self.messenger.send(follows)
 

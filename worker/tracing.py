@@ -7,8 +7,8 @@ span. Attributes are ids, states and words of ours: no path, no key, no text of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -93,6 +93,14 @@ class Tracing:
                     self._run(after)
         finally:
             span.end()
+
+    @contextmanager
+    def steps(self, step: Step, keys: Sequence[str]) -> Iterator[None]:
+        """Make a span for each key of one turn, as long as the turn."""
+        with ExitStack() as spans:
+            for key in keys:
+                spans.enter_context(self.step(step, key))
+            yield
 
     def close(self) -> None:
         """Send what waits, and end. The end of the process does it too."""

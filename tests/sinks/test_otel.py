@@ -38,9 +38,9 @@ class Traced:
         self._runner = world.runner
         self._tracing = tracing
 
-    def run(self, step: Step, key: str) -> list[Follow]:
-        with self._tracing.step(step, key):
-            return self._runner.run(step, key)
+    def run(self, step: Step, *keys: str) -> list[Follow]:
+        with self._tracing.steps(step, keys):
+            return self._runner.run(step, *keys)
 
     def rescue(self) -> list[Follow]:
         return self._runner.rescue()
