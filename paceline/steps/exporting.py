@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,12 +59,13 @@ def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     found = [one for one in context.views.whole(submissions) if one.item.state is State.FINISHED]
     follows: list[Follow] = []
     written: list[_Ready] = []
+    failed: set[str] = set()
     for one in _with_data(context, found, follows):
         if len(found) > 1 and context.elapsed() - read_at > FRESH_S:
             follows.append(Follow(Step.EXPORT, one.item.id, alone=True))
-        elif _is_written(context, one):
+        elif _is_written(context, one, failed):
             written.append(one)
-    return follows + _recorded(context, written)
+    return follows + _recorded(context, written, failed)
 
 
 def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) -> Iterator[_Ready]:
@@ -90,7 +91,8 @@ def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) 
         yield _Ready(one, item, build_part(batch, item, one.files, one.digests, data))
 
 
-def _is_written(context: Context, one: _Ready) -> bool:
+def _is_written(context: Context, one: _Ready, failed: set[str]) -> bool:
+    """Write a part; where that fails, say so and add its batch to `failed`."""
     try:
         _write(context, one.whole.batch, one.part)
     except SinkBusy as error:
@@ -99,14 +101,15 @@ def _is_written(context: Context, one: _Ready) -> bool:
     except PacelineError as error:
         context.log.error("export.failed", extra={"submission": one.item.id, "problem": str(error)})
         context.ledger.trouble(one.whole.batch.id, str(error))
+        failed.add(one.whole.batch.id)
         return False
     return True
 
 
-def _recorded(context: Context, written: Sequence[_Ready]) -> list[Follow]:
-    """Note what the written ones have answered, then that they are exported."""
+def _recorded(context: Context, written: Sequence[_Ready], failed: Collection[str]) -> list[Follow]:
+    """Note what the written ones have answered, then that they are exported. In `failed` batches trouble goes on."""
     for batch in {one.whole.batch.id: one.whole.batch for one in written}.values():
-        if batch.trouble:
+        if batch.trouble and batch.id not in failed:
             context.ledger.trouble(batch.id, "")
         ended = [(one.item, one.whole.files, one.whole.digests) for one in written if one.whole.batch.id == batch.id]
         remember(context.known, context.views, batch, ended)

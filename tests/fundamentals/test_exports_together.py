@@ -92,3 +92,19 @@ def test_a_submission_that_another_has_exported_meanwhile_is_left_alone() -> Non
     world.runner.run(Step.EXPORT, *ids)
     assert world.states(batch) == {"exported": 5}
     assert sum(row["verb"] == "exported" for row in world.views.journal(batch)) == 5
+
+
+def test_what_could_be_written_does_not_hide_that_another_could_not() -> None:
+    world, batch, ids = ended()
+
+    def refuse(part: Part) -> None:
+        if part.submission == ids[1]:
+            raise SinkError("too long")
+
+    world.sink.on_write = refuse
+    world.runner.run(Step.EXPORT, *ids[:2])
+    world.runner.run(Step.EXPORT, *ids[1:])
+    assert world.views.batch(batch).trouble == "too long"
+    world.sink.on_write = None
+    world.runner.run(Step.EXPORT, ids[1])
+    assert world.views.batch(batch).trouble is None
