@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +27,10 @@ FRESH_S = 1.0
 
 @dataclass(slots=True)
 class _Ready:
-    """A submission whose part can be written."""
+    """A submission whose part can be written. The part isn't kept: it may be large, and there are several."""
 
     whole: Whole
     item: Submission
-    part: Part
 
     @property
     def splits(self) -> bool:
@@ -60,18 +59,29 @@ def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     follows: list[Follow] = []
     written: list[_Ready] = []
     failed: set[str] = set()
-    for one in _with_data(context, found, follows):
-        if len(found) > 1 and context.elapsed() - read_at > FRESH_S:
+
+    def is_late(one: Whole) -> bool:
+        late = len(found) > 1 and context.elapsed() - read_at > FRESH_S
+        if late:
             follows.append(Follow(Step.EXPORT, one.item.id, alone=True))
-        elif _is_written(context, one, failed):
+        return late
+
+    for one, part in _with_data(context, found, follows, is_late):
+        if not is_late(one.whole) and _is_written(context, one, part, failed):
             written.append(one)
     return follows + _recorded(context, written, failed)
 
 
-def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) -> Iterator[_Ready]:
-    """Give those whose part can be written, and add what follows for the others."""
+def _with_data(
+    context: Context, found: Sequence[Whole], follows: list[Follow], is_late: Callable[[Whole], bool]
+) -> Iterator[tuple[_Ready, Part]]:
+    """Give those whose part can be written, and add what follows for the others. Nothing is decided on one that is
+    late: its batch may have been cancelled since it was read.
+    """
     kept = kept_of(context.results, [one.item for one in found])
     for one in found:
+        if is_late(one):
+            continue
         item, batch = one.item, one.batch
         if _tries_again(item, context.waits.retry_failed_runs) and batch.paused != CANCELLED:
             context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
@@ -84,17 +94,17 @@ def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) 
                 continue
             item = replace(item, reason=halving.REASON) if decided else item
         try:
-            data, item = _data(context, item, batch, kept.get(item.id))
+            data, item = _data(context, item, batch, kept(item))
         except ProviderError as error:
             context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
             continue
-        yield _Ready(one, item, build_part(batch, item, one.files, one.digests, data))
+        yield _Ready(one, item), build_part(batch, item, one.files, one.digests, data)
 
 
-def _is_written(context: Context, one: _Ready, failed: set[str]) -> bool:
+def _is_written(context: Context, one: _Ready, part: Part, failed: set[str]) -> bool:
     """Write a part; where that fails, say so and add its batch to `failed`."""
     try:
-        _write(context, one.whole.batch, one.part)
+        _write(context, one.whole.batch, part)
     except SinkBusy as error:
         context.log.info("export.postponed", extra={"submission": one.item.id, "error": type(error).__name__})
         return False
