@@ -50,7 +50,7 @@ class Messenger:
 
         That of exports carries the first one's id with `.export`, so that a page can lead to both.
         """
-        from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
+        from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # newer than its stubs
 
         bundles = list(bundled(follows))
         try:
@@ -59,13 +59,15 @@ class Messenger:
             with self._app.producer_or_acquire() as producer, producer.batch():
                 for bundle in bundles:
                     self._send(bundle, producer)
-        except BatchPublishError:
+        except (BatchPublishError, OperationalError):
             for bundle in bundles:  # perhaps for the second time, which is harmless
                 self._send(bundle)
 
     def _send(self, bundle: Sequence[Follow], producer: Any = None) -> None:
         first = bundle[0]
         options: dict[str, Any] = {"queue": self._queue(first), "ignore_result": True, "producer": producer}
+        if producer is not None:
+            options["retry"] = False  # it would go on over another connection, which the batch isn't of
         if first.step is Step.SUBMIT:
             options["task_id"] = first.key
         elif first.step is Step.EXPORT:
