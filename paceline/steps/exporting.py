@@ -41,7 +41,7 @@ def export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     """Export finished submissions, each once however often it is asked; returns what follows from that.
 
     A sink that can't be written, or a result that can't be had right now, leaves a submission finished: rescue asks
-    again. Where writing takes long, what is left is handed back, each for a turn of its own.
+    again. Where writing takes long, or one meets a defect, what is left is handed back, each for a turn of its own.
     """
     if len(submissions) == 1:
         return _export(context, submissions)
@@ -66,9 +66,17 @@ def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
             follows.append(Follow(Step.EXPORT, one.item.id, alone=True))
         return late
 
-    for one, part in _with_data(context, found, follows, is_late):
-        if not is_late(one.whole) and _is_written(context, one, part, failed):
-            written.append(one)
+    try:
+        for one, part in _with_data(context, found, follows, is_late):
+            if not is_late(one.whole) and _is_written(context, one, part, failed):
+                written.append(one)
+    except RedisError:
+        raise
+    except Exception:
+        if not written:
+            raise
+        done = {one.item.id for one in written} | {follow.key for follow in follows}
+        follows += [Follow(Step.EXPORT, one.item.id, alone=True) for one in found if one.item.id not in done]
     return follows + _recorded(context, written, failed)
 
 

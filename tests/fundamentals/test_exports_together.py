@@ -70,7 +70,9 @@ def test_a_defect_met_by_one_gives_each_a_turn_of_its_own() -> None:
 
     world.sink.on_write = fail
     follows = world.runner.run(Step.EXPORT, *ids)
-    assert follows == [Follow(Step.EXPORT, item, alone=True) for item in ids]
+    assert follows == [Follow(Step.EXPORT, item, alone=True) for item in ids[1:]]
+    assert world.states(batch) == {"exported": 1, "finished": 4}
+    assert sorted(world.sink.parts) == ids[:1]
     for follow in follows:
         if follow.key == ids[1]:
             with pytest.raises(ZeroDivisionError):
