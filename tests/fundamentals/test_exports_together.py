@@ -15,6 +15,7 @@ from paceline.model import Follow, Step
 from paceline.results import LookUp
 from paceline.runner import Runner
 from paceline.sinks.base import Part
+from tests.support.seam import Crash
 from tests.support.world import World
 
 
@@ -167,3 +168,17 @@ class Forgetting(dict[str, Part]):
 
     def __setitem__(self, name: str, part: Part) -> None:
         """Forget."""
+
+
+def test_one_that_ends_its_worker_does_not_take_the_same_others_with_it_again_and_again() -> None:
+    world, batch, ids = ended()
+
+    def die(part: Part) -> None:
+        if part.submission == ids[1]:
+            raise Crash
+
+    world.sink.on_write = die
+    world.send([Follow(Step.EXPORT, item) for item in ids])
+    world.run(300.0)
+    assert world.crashes > 1
+    assert world.states(batch) == {"exported": 4, "finished": 1}
