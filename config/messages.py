@@ -58,19 +58,24 @@ class Messenger:
 
     def _send_together(self, bundles: Sequence[Sequence[Follow]]) -> bool:
         """Send in one round trip; False if that may have failed. Sending each again, with retries, is harmless then."""
-        from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]  # newer than its stubs
+        from kombu.exceptions import (
+            BatchPublishError,  # type: ignore[attr-defined]  # newer than its stubs
+            OperationalError,
+        )
 
         try:
             with self._app.producer_or_acquire() as producer, producer.batch():
                 for bundle in bundles:
                     self._send(bundle, producer)
-        except BatchPublishError:
+        except (BatchPublishError, OperationalError):
             return False
         return True
 
     def _send(self, bundle: Sequence[Follow], producer: Any = None) -> None:
         first = bundle[0]
         options: dict[str, Any] = {"queue": self._queue(first), "ignore_result": True, "producer": producer}
+        if producer is not None:
+            options["retry"] = False  # it would go on over another connection, which the batch isn't of
         if first.step is Step.SUBMIT:
             options["task_id"] = first.key
         elif first.step is Step.EXPORT:

@@ -51,11 +51,14 @@ class Chains:
         return _follows(late)
 
     def overdue_exports(self, most: int = 100, *, again_s: float = EXPORT_LEASE_S) -> list[Follow]:
-        """Return the finished submissions whose export isn't recorded `again_s` (30 at the most) after its start."""
+        """Return the finished submissions whose export isn't recorded `again_s` (30 at the most) after its start.
+
+        Each by itself: one of them may have ended its worker, and would do so to the same others again.
+        """
         again_ms = round(again_s * 1000)  # they are noted with their time and a whole lease
         args: list[Arg] = [again_ms - round(EXPORT_LEASE_S * 1000), again_ms, most, FARTHEST_MS]
         late = self._scripts.run("overdue", [keys.EXPORTS], args)
-        return [Follow(Step.EXPORT, member.decode()) for member in late]
+        return [Follow(Step.EXPORT, member.decode(), alone=True) for member in late]
 
     def overdue_leases(self, most: int = 100) -> list[str]:
         """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""

@@ -111,7 +111,7 @@ def find_record(
             part = kept.find(item.id)
             if part is not None and _is_of(part, batch, item, files):
                 return part.record
-    return kept_of(results, [item]).get(item.id)
+    return kept_of(results, [item])(item)
 
 
 class _Records:
@@ -169,7 +169,7 @@ class _Records:
             yield one.part(index_of(item.id))
 
     def _data(self, item: Submission) -> tuple[Origin, Mapping[str, Any], Submission]:
-        kept = kept_of(self._results, [item]).get(item.id)
+        kept = kept_of(self._results, [item])(item)
         if kept is not None:
             return Origin.RESULTS, dict(kept["data"]), replace(item, credits_by=credits_by(kept))
         if item.run_id is None or not item.raw_status:

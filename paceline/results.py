@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from paceline.model import Outcome, Submission
@@ -10,6 +10,10 @@ from paceline.model import Outcome, Submission
 PARTIAL = ".partial"
 """Behind a submission's id: what its run had returned when it was to be ended at the provider. Kept apart, because the
 run may have ended by itself at that moment, and then its whole result counts."""
+
+
+LookUp = Callable[[str], Mapping[str, Any] | None]
+"""Gives the record of a submission, or None where there is none (any more)."""
 
 
 class Results(Protocol):
@@ -21,21 +25,23 @@ class Results(Protocol):
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return the record, or None if there is none (any more)."""
 
-    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the records that there are, in one round trip."""
+    def some(self, submissions: Sequence[str]) -> LookUp:
+        """Fetch records in one round trip; return how to look one up, which unpacks it each time."""
 
 
-def kept_of(results: Results, items: Sequence[Submission]) -> Mapping[str, Mapping[str, Any]]:
-    """Return what is kept of submissions' present runs, by submission; those of which there is nothing are left out."""
-    names = {item.id: [item.id + PARTIAL, item.id] if _ended_by_us(item) else [item.id] for item in items}
-    records = results.some([name for some in names.values() for name in some])
-    kept = {}
-    for item in items:
-        found = (records[name] for name in names[item.id] if name in records)
-        record = next((one for one in found if one["run_id"] == item.run_id), None)  # else it is an earlier attempt's
-        if record is not None:
-            kept[item.id] = record
-    return kept
+def kept_of(results: Results, items: Sequence[Submission]) -> Callable[[Submission], Mapping[str, Any] | None]:
+    """Return how to look up what is kept of one of these submissions' present run: None where there is nothing."""
+    record = results.some([name for item in items for name in _names(item)])
+
+    def look_up(item: Submission) -> Mapping[str, Any] | None:
+        found = (one for name in _names(item) if (one := record(name)) is not None)
+        return next((one for one in found if one["run_id"] == item.run_id), None)  # else it is an earlier attempt's
+
+    return look_up
+
+
+def _names(item: Submission) -> list[str]:
+    return [item.id + PARTIAL, item.id] if _ended_by_us(item) else [item.id]
 
 
 def _ended_by_us(item: Submission) -> bool:
@@ -56,6 +62,6 @@ class MemoryResults:
         """Return a record, or None."""
         return self.records.get(submission)
 
-    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return records."""
-        return {name: self.records[name] for name in submissions if name in self.records}
+    def some(self, submissions: Sequence[str]) -> LookUp:
+        """Fetch records."""
+        return {name: self.records[name] for name in submissions if name in self.records}.get

@@ -212,9 +212,9 @@ STEPS = (
         "paceline/steps/exporting.py",
         (
             (
-                "        _write(context, one.whole.batch, one.part)\n",
+                "        _write(context, one.whole.batch, part)\n",
                 "        context.ledger.exported(one.item.id, one.item.generation)\n"
-                "        _write(context, one.whole.batch, one.part)\n",
+                "        _write(context, one.whole.batch, part)\n",
             ),
         ),
         (

@@ -8,6 +8,8 @@ from typing import Any
 
 from celery import Celery
 
+from paceline.results import LookUp
+
 _SUCCESS = "SUCCESS"
 
 
@@ -41,15 +43,19 @@ class CeleryResults:
 
     def get(self, submission: str) -> Mapping[str, Any] | None:
         """Return a record, or None."""
-        return self.some([submission]).get(submission)
+        return self.some([submission])(submission)
 
-    def some(self, submissions: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the records that there are, in one round trip."""
-        if not submissions:
-            return {}
-        stored = self._backend.client.mget([self._backend.get_key_for_task(name) for name in submissions])
-        metas = {name: self._backend.decode(text) for name, text in zip(submissions, stored, strict=True) if text}
-        return {name: meta["result"] for name, meta in metas.items() if meta.get("status") == _SUCCESS}
+    def some(self, submissions: Sequence[str]) -> LookUp:
+        """Fetch records in one round trip; unpacked, all of them would be many times as large."""
+        names = [self._backend.get_key_for_task(name) for name in submissions]
+        stored = dict(zip(submissions, self._backend.client.mget(names) if names else (), strict=True))
+
+        def look_up(submission: str) -> Mapping[str, Any] | None:
+            text = stored.get(submission)
+            meta = self._backend.decode(text) if text else {}
+            return meta["result"] if meta.get("status") == _SUCCESS else None
+
+        return look_up
 
 
 def _meta(submission: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,11 +110,11 @@ class _Watch:
     def begin(self, dog: Watchdog) -> None:
         """Look after one more."""
         with self._changed:
-            self._dogs.add(dog)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="paceline-deadline", daemon=True)
-                self._thread.start()
-            elif dog.deadline.left_s < LOOK_S:  # else the next look comes in time
+                self._thread.start()  # it raises where there are too many: then nobody would let go of this one
+            self._dogs.add(dog)
+            if dog.deadline.left_s < LOOK_S:  # else the next look comes in time
                 self._changed.notify()
 
     def end(self, dog: Watchdog) -> None:

@@ -39,8 +39,12 @@ class Digests(Protocol):
 
 def digests_for(size_bytes: int, files: int) -> Digests:
     """Return the way to hash a body of this size with so many files."""
-    large = size_bytes >= max(THREAD_BYTES, files * LARGE_FILE_BYTES)
-    return Beside() if large else AtOnce()
+    if size_bytes < max(THREAD_BYTES, files * LARGE_FILE_BYTES):
+        return AtOnce()
+    try:
+        return Beside()
+    except RuntimeError:  # no more threads: the request has begun, and to break it off would leave it in doubt
+        return AtOnce()
 
 
 class AtOnce:

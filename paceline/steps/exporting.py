@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +27,10 @@ FRESH_S = 1.0
 
 @dataclass(slots=True)
 class _Ready:
-    """A submission whose part can be written."""
+    """A submission whose part can be written. The part isn't kept: it may be large, and there are several."""
 
     whole: Whole
     item: Submission
-    part: Part
 
     @property
     def splits(self) -> bool:
@@ -42,7 +41,7 @@ def export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     """Export finished submissions, each once however often it is asked; returns what follows from that.
 
     A sink that can't be written, or a result that can't be had right now, leaves a submission finished: rescue asks
-    again. Where writing takes long, what is left is handed back, each for a turn of its own.
+    again. Where writing takes long, or one meets a defect, what is left is handed back, each for a turn of its own.
     """
     if len(submissions) == 1:
         return _export(context, submissions)
@@ -59,18 +58,38 @@ def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     found = [one for one in context.views.whole(submissions) if one.item.state is State.FINISHED]
     follows: list[Follow] = []
     written: list[_Ready] = []
-    for one in _with_data(context, found, follows):
-        if len(found) > 1 and context.elapsed() - read_at > FRESH_S:
+    failed: set[str] = set()
+
+    def is_late(one: Whole) -> bool:
+        late = len(found) > 1 and context.elapsed() - read_at > FRESH_S
+        if late:
             follows.append(Follow(Step.EXPORT, one.item.id, alone=True))
-        elif _is_written(context, one):
-            written.append(one)
-    return follows + _recorded(context, written)
+        return late
+
+    try:
+        for one, part in _with_data(context, found, follows, is_late):
+            if not is_late(one.whole) and _is_written(context, one, part, failed):
+                written.append(one)
+    except RedisError:
+        raise
+    except Exception:
+        if not written:
+            raise
+        done = {one.item.id for one in written} | {follow.key for follow in follows}
+        follows += [Follow(Step.EXPORT, one.item.id, alone=True) for one in found if one.item.id not in done]
+    return follows + _recorded(context, written, failed)
 
 
-def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) -> Iterator[_Ready]:
-    """Give those whose part can be written, and add what follows for the others."""
+def _with_data(
+    context: Context, found: Sequence[Whole], follows: list[Follow], is_late: Callable[[Whole], bool]
+) -> Iterator[tuple[_Ready, Part]]:
+    """Give those whose part can be written, and add what follows for the others. Nothing is decided on one that is
+    late: its batch may have been cancelled since it was read.
+    """
     kept = kept_of(context.results, [one.item for one in found])
     for one in found:
+        if is_late(one):
+            continue
         item, batch = one.item, one.batch
         if _tries_again(item, context.waits.retry_failed_runs) and batch.paused != CANCELLED:
             context.log.warning("submission.retried", extra={"submission": item.id, "attempt": item.attempt})
@@ -83,30 +102,32 @@ def _with_data(context: Context, found: Sequence[Whole], follows: list[Follow]) 
                 continue
             item = replace(item, reason=halving.REASON) if decided else item
         try:
-            data, item = _data(context, item, batch, kept.get(item.id))
+            data, item = _data(context, item, batch, kept(item))
         except ProviderError as error:
             context.log.warning("export.postponed", extra={"submission": item.id, "error": type(error).__name__})
             continue
-        yield _Ready(one, item, build_part(batch, item, one.files, one.digests, data))
+        yield _Ready(one, item), build_part(batch, item, one.files, one.digests, data)
 
 
-def _is_written(context: Context, one: _Ready) -> bool:
+def _is_written(context: Context, one: _Ready, part: Part, failed: set[str]) -> bool:
+    """Write a part; where that fails, say so and add its batch to `failed`."""
     try:
-        _write(context, one.whole.batch, one.part)
+        _write(context, one.whole.batch, part)
     except SinkBusy as error:
         context.log.info("export.postponed", extra={"submission": one.item.id, "error": type(error).__name__})
         return False
     except PacelineError as error:
         context.log.error("export.failed", extra={"submission": one.item.id, "problem": str(error)})
         context.ledger.trouble(one.whole.batch.id, str(error))
+        failed.add(one.whole.batch.id)
         return False
     return True
 
 
-def _recorded(context: Context, written: Sequence[_Ready]) -> list[Follow]:
-    """Note what the written ones have answered, then that they are exported."""
+def _recorded(context: Context, written: Sequence[_Ready], failed: Collection[str]) -> list[Follow]:
+    """Note what the written ones have answered, then that they are exported. In `failed` batches trouble goes on."""
     for batch in {one.whole.batch.id: one.whole.batch for one in written}.values():
-        if batch.trouble:
+        if batch.trouble and batch.id not in failed:
             context.ledger.trouble(batch.id, "")
         ended = [(one.item, one.whole.files, one.whole.digests) for one in written if one.whole.batch.id == batch.id]
         remember(context.known, context.views, batch, ended)

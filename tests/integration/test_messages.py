@@ -13,6 +13,7 @@ import pytest
 from config.messages import Messenger, make_app
 from config.settings import load_settings
 from paceline.model import Follow, Step
+from tests.support.server import RedisServer
 
 BATCH = "b000000000"
 
@@ -74,3 +75,23 @@ def test_nothing_to_send_opens_no_connection(messenger: Messenger, real_redis: A
     before = real_redis.info("stats")["total_connections_received"]
     messenger.send([])
     assert real_redis.info("stats")["total_connections_received"] == before
+
+
+def test_a_server_that_goes_away_in_the_middle_of_sending_gets_all_of_it_afterwards(tmp_path: Path) -> None:
+    first, second = "b111111111", "b222222222"
+    asked: list[str] = []
+    with RedisServer(tmp_path / "redis") as server:
+
+        def place(batch: str) -> tuple[str, str]:
+            asked.append(batch)
+            if asked == [first, second]:
+                server.kill()
+            elif asked == [first, second, first]:
+                server.start()
+            return batch, "1"
+
+        app = make_app(load_settings({"PACELINE_REDIS_URL": server.url}, tmp_path))
+        with app:
+            Messenger(app, place).send([Follow(Step.SUBMIT, f"{batch}-000001") for batch in (first, second)])
+        for batch in (first, second):
+            assert queued(server.client(), f"submit.{batch}") == [(f"{batch}-000001", [f"{batch}-000001"], False)]

@@ -104,3 +104,13 @@ def test_no_more_groups_wait_than_said() -> None:
     giver.join()
     beside.finish()
     assert len(beside.found) == AHEAD + 2
+
+
+def test_where_no_thread_can_be_started_the_digests_are_made_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    body = Multipart([], [held("a.bin", LARGE[0])])
+    assert LARGE[0] in b"".join(body)
+    assert body.digests == (hashlib.sha256(LARGE[0]).digest(),)

@@ -167,3 +167,18 @@ def test_a_deadline_counts_the_time_its_clock_jumps() -> None:
     assert deadline.left_s == 0.0
     with pytest.raises(DeadlinePassed):
         deadline.check()
+
+
+def test_what_no_thread_could_be_started_for_is_not_watched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_watch", _Watch())
+    wire = CountingWire()
+    with monkeypatch.context() as short:
+        short.setattr(threading.Thread, "start", _no_more_threads)
+        with pytest.raises(RuntimeError), Watchdog(wire, Deadline(0.0)):
+            pass
+    let_the_watch_look()
+    assert wire.cuts == 0
+
+
+def _no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
