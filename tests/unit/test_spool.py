@@ -101,6 +101,35 @@ def test_who_looks_again_after_two_turns_knows_what_both_files_say(tmp_path: Pat
     assert fresh.accepted(request(59).submission) == accepted(59)
 
 
+class Killed(BaseException):
+    """The process is gone: nothing of ours handles this."""
+
+
+def test_a_turn_that_was_killed_halfway_is_ended_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spool"
+    FileSpool(str(folder)).keep(accepted(1))
+    replace, names = Path.replace, list[str]()
+
+    def killed(path: Path, target: Path) -> Path:
+        names.append(path.name)
+        if path.parent == folder and path.name.endswith(".new"):
+            raise Killed
+        return replace(path, target)
+
+    for number in (2, 3):  # the second turn is over a file that the first one left without its name
+        spool = FileSpool(str(folder), most_bytes=1)
+        spool.waiting()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(Killed):
+                spool.begun(request(number))
+    assert names[-2:] == ["requests.jsonl", "requests.jsonl.new"]
+
+    assert FileSpool(str(folder)).waiting() == [accepted(1)]
+
+
 def test_what_is_known_of_very_many_takes_little_memory(tmp_path: Path) -> None:
     row = {"g": 2, "a": 1, "t": "0" * 32, "h": "f" * 16}
     found = {"v": "accepted", "f": {"run_id": "500001", "run_url": "https://runs.example/agents/1/runs/500001"}}
