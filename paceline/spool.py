@@ -129,7 +129,7 @@ class _Places:
     def _take(self, line: bytes, waiting: dict[Request, Verdict]) -> None:
         try:
             request, said, done = _parse(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return
         if done:
             waiting.pop(request, None)
@@ -290,7 +290,11 @@ def _verdict_line(verdict: Verdict) -> bytes:
 
 
 def _parse(line: bytes) -> tuple[Request, Verdict | None, bool]:
-    """Read a line: the request, what came of it, and whether the ledger has that."""
+    """Read a line: the request, what came of it, and whether the ledger has that.
+
+    Raises ValueError, KeyError, TypeError or OverflowError where it is none of ours.
+    """
     row = jsonl.decode(line)
     request = Request(row["s"], int(row["g"]), int(row["a"]), row.get("t", ""), row.get("h", ""))
-    return request, Verdict(request, Verb(row["v"]), row["f"]) if "v" in row else None, "done" in row
+    hash(request)  # another version's may have lists for texts
+    return request, Verdict(request, Verb(row["v"]), dict(row["f"])) if "v" in row else None, "done" in row

@@ -59,7 +59,15 @@ def test_a_put_back_of_a_request_that_never_began_is_no_request(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"s":"b012345678-000002","g":', b"\xff\x00", b'{"s":1}\n[]\n{"s":"x","v":"nonsense"']
+    "torn",
+    [
+        b'{"s":"b012345678-000002","g":',
+        b"\xff\x00",
+        b'{"s":1}\n[]\n{"s":"x","v":"nonsense"',
+        b'{"s":["b012345678-000002"],"g":1,"a":1}',
+        b'{"s":"b012345678-000002","g":1e999,"a":1}',
+        b'{"s":"b012345678-000002","g":1,"a":1,"v":"accepted","f":null}',
+    ],
 )
 def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path, torn: bytes) -> None:
     FileSpool(str(tmp_path)).begun(request(1))
@@ -69,6 +77,9 @@ def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path, torn: bytes) -
     spool.keep(accepted(3))
     for reader in (spool, FileSpool(str(tmp_path))):
         assert reader.latest(request(1).submission) == request(1)
+        assert reader.waiting() == [accepted(3)]
+        reader._most_bytes = 1  # the next note turns the file over
+        reader.begun(request(4))
         assert reader.waiting() == [accepted(3)]
 
 
