@@ -7,14 +7,14 @@
 -- RETURNS {1 if new, 0 if not, -1 if the ledger has no such batch;
 --          ms until the chain that goes on from there (feed or reconcile) wants a message or -1, generation}, or an error
 --          where one before it isn't registered
-if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return { -1, -1, 0 } end
+local of = redis.call('HMGET', KEYS[2], 'account', 'total', 'extra')
+if not of[1] then return { -1, -1, 0 } end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1, 0 } end
 local batch = string.match(ARGV[1], '^(.*)%-')
 local index = index_of(ARGV[1])
 -- Of several in one round trip a server may refuse one and take the next, say where memory runs out. Planning goes on
 -- behind as many as there are, so no gap may be left.
-local known = redis.call('HMGET', KEYS[2], 'total', 'extra')
-if index < 1e9 and index > tonumber(known[1] or '0') - tonumber(known[2] or '0') + 1 then
+if index < 1e9 and index > tonumber(of[2] or '0') - tonumber(of[3] or '0') + 1 then
   return redis.error_reply('ERR ' .. ARGV[1] .. ' is not the next one of its batch')
 end
 local now = now_ms()
