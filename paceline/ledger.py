@@ -113,7 +113,7 @@ class Ledger(Decisions, Isolation):
     def plan_all(self, batch: str, planned: Sequence[tuple[PlannedSubmission, int, int]]) -> list[Moved | Lost]:
         """Register submissions in order, in one round trip, as `plan` does each: with `manifest_bytes` and `skipped`.
 
-        Where the connection breaks, the first so many are registered. Raises `UnknownBatch`.
+        Where the connection breaks, or the server refuses one, the first so many are registered. Raises `UnknownBatch`.
         """
         calls = [self._plan_call(batch, one, length, skipped) for one, length, skipped in planned]
         return [self._planned(batch, row) for row in self._scripts.run_many("plan", calls)]

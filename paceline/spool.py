@@ -33,6 +33,7 @@ MOST_BYTES = 8_000_000
 
 _NAME = "requests.jsonl"
 _OLD = "requests.old.jsonl"
+_FRESH = "requests.jsonl.new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _Places:
     def _take(self, line: bytes, waiting: dict[Request, Verdict]) -> None:
         try:
             request, said, done = _parse(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return
         if done:
             waiting.pop(request, None)
@@ -228,9 +229,11 @@ class FileSpool:
 
     def _open(self) -> _Places:
         """Open the file, and know the old one. What fails here leaves all as it was, and is tried again."""
-        old, former = self._folder / _OLD, self._now
+        old, fresh, former = self._folder / _OLD, self._folder / _FRESH, self._now
         waiting: dict[Request, Verdict] = {}
         new = not self._path.exists()
+        if new and fresh.exists():  # whoever turned the file over was killed before the last step
+            fresh.replace(self._path)
         with ExitStack() as stack:
             now = _Places(_opened(stack, self._path))
             fcntl.fcntl(now.file, fcntl.F_SETFL, os.O_APPEND)
@@ -254,7 +257,7 @@ class FileSpool:
         """Begin a new file with what still waits. Until it has its name, the old one holds all of that too."""
         waiting = [_verdict_line(verdict) for verdict in self._waiting.values()]
         kept_bytes = sum(map(len, waiting))
-        fresh = self._folder / f"{_NAME}.new"
+        fresh = self._folder / _FRESH
         replace_atomically(str(fresh), waiting)
         self._path.replace(self._folder / _OLD)
         fresh.replace(self._path)
@@ -287,7 +290,11 @@ def _verdict_line(verdict: Verdict) -> bytes:
 
 
 def _parse(line: bytes) -> tuple[Request, Verdict | None, bool]:
-    """Read a line: the request, what came of it, and whether the ledger has that."""
+    """Read a line: the request, what came of it, and whether the ledger has that.
+
+    Raises ValueError, KeyError, TypeError or OverflowError where it is none of ours.
+    """
     row = jsonl.decode(line)
     request = Request(row["s"], int(row["g"]), int(row["a"]), row.get("t", ""), row.get("h", ""))
-    return request, Verdict(request, Verb(row["v"]), row["f"]) if "v" in row else None, "done" in row
+    hash(request)  # another version's may have lists for texts
+    return request, Verdict(request, Verb(row["v"]), dict(row["f"])) if "v" in row else None, "done" in row

@@ -124,8 +124,9 @@ class Views:
         }
 
     def whole(self, submissions: Sequence[str]) -> list[Whole]:
-        """Return submissions with their batches and files, in one round trip and the order given; unknown ones are
-        left out. Raises `UnknownBatch`.
+        """Return submissions with their batches and files, in one round trip and the order given.
+
+        Unknown ones are left out, and those of a batch that is being removed.
         """
         batches = list(dict.fromkeys(map(batch_of, submissions)))
         with self._redis.pipeline(transaction=False) as pipe:
@@ -142,9 +143,7 @@ class Views:
         for item, raw, packed, digests in zip(
             submissions, *(rows[at : 3 * len(submissions) : 3] for at in range(3)), strict=True
         ):
-            if b"state" in raw:
-                if batch_of(item) not in views:
-                    raise UnknownBatch(f"no batch {batch_of(item)}; `paceline list` names them")
+            if b"state" in raw and batch_of(item) in views:
                 found.append(Whole(parse_submission(item, raw), views[batch_of(item)], packed, _digests(digests)))
         return found
 

@@ -10,7 +10,7 @@
 --      8 external id, 9 started at (ms, '' = now), 10 credits or '', 11 a permit's life in ms, where an add request has just been
 --      answered, else ''
 -- RETURNS {'ok', generation, ms until the poll chain wants a message or -1, the same of the feed chain} | {'duplicate', run id on record} | {'unknown'}
-local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past', 'permit')
+local row = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'run_id', 'past', 'permit', 'begun_ms')
 local state = row[1]
 if not state then return { 'unknown' } end
 local now = now_ms()
@@ -42,7 +42,8 @@ if row[2] == '0' then  -- sent in an earlier life of the ledger
   redis.call('HINCRBY', KEYS[2], 'req:add', 1)
 end
 if ARGV[11] ~= '' and state == 'submitting' and same and row[5] then
-  redis.call('ZADD', KEYS[18], 'XX', 'LT', now - tonumber(ARGV[11]), row[5])
+  local answered = math.max(now, tonumber(row[6] or '0'))  -- never before it was sent, whatever the clock says
+  redis.call('ZADD', KEYS[18], 'XX', 'LT', answered - tonumber(ARGV[11]), row[5])
 end
 redis.call('HDEL', KEYS[1], 'looks', 'look_ms', 'doubt_ms', 'permit')
 redis.call('HDEL', KEYS[2], 'trouble')

@@ -1,16 +1,23 @@
 --! with clock chains circuit ledger
--- Register one submission, once, in the way's KEYS order.
+-- Register one submission, once, in the way's KEYS order. Those of the manifest come in the order of their indexes.
 -- KEYS the way, 17 files string, 18 halves zset
 -- ARGV 1 submission id, 2 '', 3 number of files, 4 bytes, 5 files (compressed), 6 manifest offset after it,
 --      7 skipped files up to there, 8 first state ('planned', or 'uncertain' where an earlier life may have sent it),
 --      9 ms from now for which that earlier life may still be sending it
 -- RETURNS {1 if new, 0 if not, -1 if the ledger has no such batch;
---          ms until the chain that goes on from there (feed or reconcile) wants a message or -1, generation}
-if redis.call('HEXISTS', KEYS[2], 'account') == 0 then return { -1, -1, 0 } end
+--          ms until the chain that goes on from there (feed or reconcile) wants a message or -1, generation}, or an error
+--          where one before it isn't registered
+local of = redis.call('HMGET', KEYS[2], 'account', 'total', 'extra')
+if not of[1] then return { -1, -1, 0 } end
 if redis.call('EXISTS', KEYS[1]) == 1 then return { 0, -1, 0 } end
-local now = now_ms()
 local batch = string.match(ARGV[1], '^(.*)%-')
 local index = index_of(ARGV[1])
+-- Of several in one round trip a server may refuse one and take the next, say where memory runs out. Planning goes on
+-- behind as many as there are, so no gap may be left.
+if index < 1e9 and index > tonumber(of[2] or '0') - tonumber(of[3] or '0') + 1 then
+  return redis.error_reply('ERR ' .. ARGV[1] .. ' is not the next one of its batch')
+end
+local now = now_ms()
 -- In an earlier life it had generations, which late verdicts still name: begin above all of them.
 local generation = ARGV[8] == 'uncertain' and math.floor(now / 1000) or 1
 redis.call('HSET', KEYS[1], 'state', ARGV[8], 'generation', int(generation), 'attempt', 0, 'files', ARGV[3], 'bytes', ARGV[4],

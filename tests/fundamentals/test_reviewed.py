@@ -9,6 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
+from paceline import redis_keys as keys
 from paceline.errors import AgentUnknown, AnswerTooLarge, FileMissing, SourceUnreachable, Throttled, Unavailable
 from paceline.lifecycle import Verb
 from paceline.model import (
@@ -354,3 +355,17 @@ def test_a_clock_set_back_an_hour_stops_nothing_for_an_hour() -> None:
     assert world.states(batch) == {"exported": 60}
     assert world.clock - began_s < 600
     assert max(accepted(world).values()) == 1
+
+
+@pytest.mark.parametrize("step", [Step.SUBMIT, Step.EXPORT])
+def test_a_late_message_about_a_batch_that_is_being_removed_is_nothing(step: Step) -> None:
+    world = World()
+    batch = world.plan(2)
+    world.run(until=lambda: world.views.batch(batch).closed)
+    world.redis.rename(keys.batch(batch), "pl:test:batch")  # forgotten, its submissions are still to go
+    items = [submission_id(batch, index) for index in (1, 2)]
+    assert all(world.views.find_submission(item) for item in items)
+
+    assert world.runner.run(step, *items) == []
+
+    world.redis.rename("pl:test:batch", keys.batch(batch))

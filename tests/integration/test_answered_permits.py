@@ -91,6 +91,16 @@ def test_the_answer_of_an_earlier_attempt_ends_no_other_permit() -> None:
     assert wait_s(world) == pytest.approx(WINDOW_S + LIFE_S + MARGIN_S - 12.1, abs=0.002)
 
 
+def test_a_clock_that_was_back_for_a_while_frees_no_permit_early() -> None:
+    """Nobody took a permit meanwhile, so nobody noticed; or it was less than what is noticed."""
+    world, items = two_begun()
+    world._tick(-30.0)
+    for item in items:
+        answer(world, item, 1)
+    world._tick(31.0)
+    assert wait_s(world) == pytest.approx(WINDOW_S + MARGIN_S - 1.0, abs=0.002)
+
+
 def test_a_feed_looks_again_before_permits_have_outlived_their_requests() -> None:
     world = World()
     world.provider.rates = dict.fromkeys(EndpointClass, Rate(2, 30.0))

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import ResponseError
 
 from paceline.errors import SinkError
 from paceline.manifest import ManifestBusy, ManifestWriter, read_manifest
 from paceline.model import BatchSpec, SizeLimits, submission_id
+from paceline.scripts import Scripts
 from paceline.views import BatchView
 from producers.enqueue import enqueue, open_batch
 from producers.sources import resolve_source
+from tests.support.seam import SeamScripts
 from tests.support.trees import put
 from tests.support.world import World
 
@@ -162,3 +165,29 @@ def test_a_connection_that_breaks_within_a_round_trip_leaves_the_first_so_many_r
 
     assert in_ledger(world, batch.id) == in_manifest(manifest) == [f"{number:03d}" for number in range(120)]
     assert len(list(world.views.submissions(batch.id))) == 120
+
+
+def test_a_refusal_within_a_round_trip_leaves_no_gap(
+    root: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is out of memory, or busy, refuses one script and may run the next."""
+    world = World()
+    batch = opened(world, root, manifest)
+    run_many = Scripts.run_many
+
+    def refused(scripts: SeamScripts, name: str, calls: list[Any]) -> list[Any]:
+        keys, args = calls[1]
+        wrong = [keys[0], "pl:test:clock", *keys[2:]]  # no hash: that script is refused before it writes anything
+        return run_many(scripts, name, [calls[0], (wrong, args), *calls[2:]])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SeamScripts, "run_many", refused)
+        patch.setattr("producers.enqueue.FLUSH_S", 60.0)
+        patch.setattr("producers.enqueue.time.monotonic", lambda: 1.0)  # all three in one round trip
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            plan(world, batch, root)
+    assert plan(world, world.views.batch(batch.id), root)
+
+    planned = [world.views.files(submission_id(batch.id, index))[0].path for index in (1, 2, 3)]
+    assert planned == ["a", "b", "c"]
+    assert world.views.batch(batch.id).total == 3

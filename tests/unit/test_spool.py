@@ -59,7 +59,15 @@ def test_a_put_back_of_a_request_that_never_began_is_no_request(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"s":"b012345678-000002","g":', b"\xff\x00", b'{"s":1}\n[]\n{"s":"x","v":"nonsense"']
+    "torn",
+    [
+        b'{"s":"b012345678-000002","g":',
+        b"\xff\x00",
+        b'{"s":1}\n[]\n{"s":"x","v":"nonsense"',
+        b'{"s":["b012345678-000002"],"g":1,"a":1}',
+        b'{"s":"b012345678-000002","g":1e999,"a":1}',
+        b'{"s":"b012345678-000002","g":1,"a":1,"v":"accepted","f":null}',
+    ],
 )
 def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path, torn: bytes) -> None:
     FileSpool(str(tmp_path)).begun(request(1))
@@ -69,6 +77,9 @@ def test_a_torn_or_foreign_line_costs_only_itself(tmp_path: Path, torn: bytes) -
     spool.keep(accepted(3))
     for reader in (spool, FileSpool(str(tmp_path))):
         assert reader.latest(request(1).submission) == request(1)
+        assert reader.waiting() == [accepted(3)]
+        reader._most_bytes = 1  # the next note turns the file over
+        reader.begun(request(4))
         assert reader.waiting() == [accepted(3)]
 
 
@@ -99,6 +110,35 @@ def test_who_looks_again_after_two_turns_knows_what_both_files_say(tmp_path: Pat
             assert reader.latest(request(number).submission) == fresh.latest(request(number).submission)
             assert reader.accepted(request(number).submission) == fresh.accepted(request(number).submission)
     assert fresh.accepted(request(59).submission) == accepted(59)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of ours handles this."""
+
+
+def test_a_turn_that_was_killed_halfway_is_ended_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "spool"
+    FileSpool(str(folder)).keep(accepted(1))
+    replace, names = Path.replace, list[str]()
+
+    def killed(path: Path, target: Path) -> Path:
+        names.append(path.name)
+        if path.parent == folder and path.name.endswith(".new"):
+            raise Killed
+        return replace(path, target)
+
+    for number in (2, 3):  # the second turn is over a file that the first one left without its name
+        spool = FileSpool(str(folder), most_bytes=1)
+        spool.waiting()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(Killed):
+                spool.begun(request(number))
+    assert names[-2:] == ["requests.jsonl", "requests.jsonl.new"]
+
+    assert FileSpool(str(folder)).waiting() == [accepted(1)]
 
 
 def test_what_is_known_of_very_many_takes_little_memory(tmp_path: Path) -> None:
