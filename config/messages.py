@@ -58,16 +58,15 @@ class Messenger:
 
     def _send_together(self, bundles: Sequence[Sequence[Follow]]) -> bool:
         """Send in one round trip; False if that may have failed. Sending each again, with retries, is harmless then."""
-        from kombu.exceptions import (
-            BatchPublishError,  # type: ignore[attr-defined]  # newer than its stubs
-            OperationalError,
-        )
+        from kombu import exceptions as kombu_errors
+
+        broken = (kombu_errors.BatchPublishError, kombu_errors.OperationalError)  # type: ignore[attr-defined]  # newer
 
         try:
             with self._app.producer_or_acquire() as producer, producer.batch():
                 for bundle in bundles:
                     self._send(bundle, producer)
-        except (BatchPublishError, OperationalError):
+        except broken:
             return False
         return True
 
