@@ -55,7 +55,8 @@ def export(context: Context, submissions: Sequence[str]) -> list[Follow]:
 
 def _export(context: Context, submissions: Sequence[str]) -> list[Follow]:
     read_at = context.elapsed()
-    found = [one for one in context.views.whole(submissions) if one.item.state is State.FINISHED]
+    wanted = list(dict.fromkeys(submissions))
+    found = [one for one in context.views.whole(wanted) if one.item.state is State.FINISHED]
     follows: list[Follow] = []
     written: list[_Ready] = []
     failed: set[str] = set()

@@ -102,17 +102,16 @@ import os, signal
 from paceline.ledger import Ledger
 from cli.main import main
 
-plan = Ledger.plan
+plan_all = Ledger.plan_all
 
-def plan_and_die(self, batch, planned, **more):
-    if planned.index == {index} and {index} % 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    moved = plan(self, batch, planned, **more)
-    if planned.index == {index}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return moved
+def plan_and_die(self, batch, planned):
+    indexes = [one.index for one, _, _ in planned]
+    if {index} not in indexes:
+        return plan_all(self, batch, planned)
+    plan_all(self, batch, planned[:indexes.index({index}) + 1 - {index} % 2])
+    os.kill(os.getpid(), signal.SIGKILL)
 
-Ledger.plan = plan_and_die
+Ledger.plan_all = plan_and_die
 main()
 """
 

@@ -38,6 +38,15 @@ def test_one_message_exports_them_all_and_the_last_one_closes_the_batch() -> Non
     assert sorted(world.sink.parts) == ids
 
 
+def test_one_that_is_named_twice_is_written_once() -> None:
+    world, batch, ids = ended(2)
+    written: list[str] = []
+    world.sink.on_write = lambda part: written.append(part.submission)
+    world.runner.run(Step.EXPORT, *ids, ids[0])
+    assert written == ids
+    assert world.states(batch) == {"exported": 2}
+
+
 def test_doing_it_again_writes_nothing() -> None:
     world, _, ids = ended()
     world.runner.run(Step.EXPORT, *ids)
