@@ -44,25 +44,26 @@ class Chains:
         """End the claims of a worker that is known to be gone, and return its chains to be carried on."""
         return _follows(self._scripts.run("free_chains", [keys.CHAINS], [worker]))
 
-    def overdue_chains(self, grace_s: float, most: int = 100) -> list[Follow]:
-        """Return the chains whose message is late; each is named to one rescuer per grace time."""
-        grace = round(grace_s * 1000)
-        late = self._scripts.run("overdue", [keys.CHAINS], [grace, grace, most, FARTHEST_MS])
-        return _follows(late)
+    def overdue(
+        self, grace_s: float, *, exports_again_s: float = EXPORT_LEASE_S, most: int = 100
+    ) -> tuple[list[Follow], list[str]]:
+        """Return what is late, up to `most` of each kind, in one round trip: wake-ups, and submissions being submitted.
 
-    def overdue_exports(self, most: int = 100, *, again_s: float = EXPORT_LEASE_S) -> list[Follow]:
-        """Return the finished submissions whose export isn't recorded `again_s` (30 at the most) after its start.
-
-        Each by itself: one of them may have ended its worker, and would do so to the same others again.
+        Chains whose message is `grace_s` late, each named to one rescuer per grace time. Finished submissions whose
+        export isn't recorded `exports_again_s` (30 at the most) after its start; each by itself, for one of them may
+        have ended its worker, and would do so to the same others again. Submissions whose lease has run out, each
+        named to one rescuer in five seconds.
         """
-        again_ms = round(again_s * 1000)  # they are noted with their time and a whole lease
-        args: list[Arg] = [again_ms - round(EXPORT_LEASE_S * 1000), again_ms, most, FARTHEST_MS]
-        late = self._scripts.run("overdue", [keys.EXPORTS], args)
-        return [Follow(Step.EXPORT, member.decode(), alone=True) for member in late]
-
-    def overdue_leases(self, most: int = 100) -> list[str]:
-        """Return the submitting submissions whose lease has run out; each is named to one rescuer in five seconds."""
-        return [member.decode() for member in self._scripts.run("overdue", [keys.LEASES], [0, 5000, most, ""])]
+        grace, again = round(grace_s * 1000), round(exports_again_s * 1000)
+        lease = round(EXPORT_LEASE_S * 1000)  # exports are noted with their time and a whole lease
+        calls: list[tuple[list[str], list[Arg]]] = [
+            ([keys.CHAINS], [grace, grace, most, FARTHEST_MS]),
+            ([keys.EXPORTS], [again - lease, again, most, FARTHEST_MS]),
+            ([keys.LEASES], [0, 5000, most, ""]),
+        ]
+        chains, exports, leases = self._scripts.run_many("overdue", calls)
+        woken = [Follow(Step.EXPORT, member.decode(), alone=True) for member in exports]
+        return _follows(chains) + woken, [member.decode() for member in leases]
 
 
 def _follows(chains: Sequence[bytes]) -> list[Follow]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
+import time
 
 from redis.exceptions import RedisError
 
 from config.services import worker_name
 from paceline import redis_keys as keys
 from paceline.errors import ConfigError
-from paceline.formats import check_format
 from worker.runtime import log, runtime
 
 SIGN_TTL_S = 15
@@ -25,6 +26,7 @@ class Rescuer(threading.Thread):
         super().__init__(name="paceline-rescue", daemon=True)
         self._queues = queues
         self._over = threading.Event()
+        self._told_at = -math.inf
 
     def run(self) -> None:
         """Look, until stopped. What goes wrong here is logged and tried again: nothing else would restart it."""
@@ -32,9 +34,8 @@ class Rescuer(threading.Thread):
             interval_s = 3.0
             try:
                 interval_s = runtime().services.settings.rescue_seconds
-                check_format(runtime().services.redis)
+                runtime().rescue()  # its scripts look at the ledger's format, before anything is written
                 self.give_sign()
-                runtime().rescue()
             except ConfigError as error:
                 # A newer version has taken the ledger over: what it means by a state isn't known here.
                 log.error("ledger.other_format", extra={"problem": str(error)})
@@ -48,7 +49,9 @@ class Rescuer(threading.Thread):
                 return
 
     def give_sign(self) -> None:
-        """Tell that this worker is alive and what it reads."""
+        """Tell that this worker is alive and what it reads, unless that was told within a third of a sign's life."""
+        if time.monotonic() - self._told_at < SIGN_TTL_S / 3:
+            return
         addresses = {name: one.url for name, one in runtime().services.settings.accounts.items()}
         text = json.dumps({"worker": worker_name(), "queues": self._queues, "addresses": addresses})
         now_ms = runtime().services.views.now_ms()
@@ -57,6 +60,7 @@ class Rescuer(threading.Thread):
             pipe.zadd(keys.WORKERS, {worker_name(): now_ms + SIGN_TTL_S * 1000})
             pipe.zremrangebyscore(keys.WORKERS, "-inf", now_ms)
             pipe.execute()
+        self._told_at = time.monotonic()
 
     def stop(self) -> None:
         """Stop looking and take the sign of life back."""

@@ -15,7 +15,12 @@ local state = row[1]
 if not state then return { 'unknown' } end
 local now = now_ms()
 local past = row[4] and string.find(' ' .. row[4] .. ' ', ' ' .. ARGV[4] .. ' ', 1, true)  -- an earlier attempt's, retried
-if row[3] == ARGV[4] or past then return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1, -1 } end
+if row[3] == ARGV[4] or past then
+  -- Rescue may have handed the sender's note in first, and a note has no digests.
+  local open = row[3] == ARGV[4] and (state == 'running' or state == 'finished')
+  if open and ARGV[7] ~= '' then redis.call('SET', KEYS[17], ARGV[7], 'NX') end
+  return { 'ok', redis.call('HGET', KEYS[1], 'generation'), -1, -1 }
+end
 local same = ARGV[3] == '' or ARGV[3] == row[2]
 local verb = nil
 if (state == 'submitting' or state == 'uncertain') and same then verb = 'accepted' end

@@ -15,9 +15,9 @@ from paceline.views import Views
 def rescue(context: Context) -> list[Follow]:
     """Return the wake-ups for everything overdue. Safe to run anywhere, at any time, any number of times at once."""
     follows = hand_in(context)
-    follows += context.chains.overdue_chains(context.waits.rescue_grace_s)
-    follows += context.chains.overdue_exports(again_s=context.waits.export_again_s)
-    for submission in context.chains.overdue_leases():
+    late, leases = context.chains.overdue(context.waits.rescue_grace_s, exports_again_s=context.waits.export_again_s)
+    follows += late
+    for submission in leases:
         follows += expire(context, submission, "lease_expired")
     for follow in follows:
         context.log.info("rescue.woken", extra={"step": follow.step.value, "key": follow.key})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paceline.model import submission_id
+from paceline.spool import Verdict
+from paceline.steps.verdicts import hand_in
 from tests.support.fake_provider import CAPABILITIES
 from tests.support.seam import Mode, Seam
 from tests.support.world import World
@@ -41,3 +43,20 @@ def test_a_finished_run_has_its_result_kept_already() -> None:
     (batch,) = world.views.batch_ids()
     record = world.sink.parts[submission_id(batch, 1)].record
     assert record["data"]["names"]["value"] == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_a_rescue_between_the_note_and_the_ledger_costs_no_digests() -> None:
+    world = World()
+    keep = world.spool.keep
+
+    def keep_while_another_looks(verdict: Verdict) -> None:
+        keep(verdict)
+        hand_in(world.context)  # notes are without digests, which come with the sender's own word
+
+    world.spool.keep = keep_while_another_looks  # type: ignore[method-assign]
+    batch = world.plan(2)
+    world.run()
+    assert world.states(batch) == {"exported": 2}
+    digests = [file["sha256"] for part in world.sink.parts.values() for file in part.files]
+    assert len(digests) == 6
+    assert None not in digests
