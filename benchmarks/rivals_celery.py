@@ -112,7 +112,7 @@ def celery_workers(
             process = subprocess.Popen(
                 [*command, "--hostname", f"{log.stem}@%h"], cwd=ROOT, env=environment, stdout=out, stderr=out
             )
-            stack.callback(_end, process)
+            stack.callback(end, process)
         _await_ready(logs)
         yield Workers(broker, workers)
 
@@ -125,7 +125,8 @@ def _await_ready(logs: Sequence[Path]) -> None:
         time.sleep(0.1)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and make it end after 20 s."""
     process.terminate()
     try:
         process.wait(STOP_S)
