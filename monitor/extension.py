@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from config.schema import Settings
 from config.settings import load_settings
 from monitor import handlers
 from monitor.desk import Desk
+from monitor.seen import ids_of
 from monitor.templating import PagesLoader
 from paceline.model import SUBMISSION_ID
 
@@ -63,10 +63,10 @@ def routes(desk: Desk) -> list[URLSpec]:
 
 
 def readable(task: Any) -> Any:
-    """Show a task's one argument, the id of what it is about, as it is, without Python's brackets."""
-    found = re.fullmatch(r"[\[(]'([^'\\]*)',?[\])]", task.args or "")
-    if found and (task.name or "").startswith("paceline."):
-        task.args = found[1]
+    """Show a task's arguments, the ids of what it is about, as they are, without Python's brackets and quotes."""
+    if (task.name or "").startswith("paceline."):
+        found = ids_of(task.args or "")
+        task.args = ", ".join(found) if found else task.args
     return task
 
 

@@ -13,11 +13,11 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from tornado.web import HTTPError, RequestHandler, authenticated
 
-from config.messages import export_task
 from monitor import batch_page, batches_page, submission_page
 from monitor.board import BROKEN
 from monitor.desk import Desk
 from monitor.guard import foreign_host, foreign_origin
+from monitor.seen import tasks_seen
 from monitor.shown import clean
 from paceline.errors import PacelineError
 
@@ -174,8 +174,7 @@ class Submission(Page):
     async def get(self, submission: str) -> None:
         """Show it."""
         page = number(self.get_query_argument("page", "1"))
-        tasks = self.application.events.state.tasks  # type: ignore[attr-defined]
-        seen = [one for one in (submission, export_task(submission)) if one in tasks]
+        seen = tasks_seen(self.application.events.state, submission)  # type: ignore[attr-defined]
 
         def read() -> dict[str, Any] | None:
             found = submission_page.make(self.desk.views(), submission, page=page)
