@@ -6,7 +6,8 @@ made a few uploads before, as a worker has (its first takes twice as long). That
 its checks; curl has looked all of them up before its clock begins.
 
 Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so beside curl alone stand curl after
-`openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too.
+`openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too. Beside
+small files stands what Python can do at most: a loop that opens, reads, hashes and sends, and checks nothing.
 Rounds alternate, so that whatever else the machine does falls on all; the median of the rounds' ratios is what counts.
 """
 
@@ -38,6 +39,8 @@ MID_BYTES = 1_000_000
 SMALL_BYTES = 20_000
 MEMORY_MB = 300
 LEAST_SHARE = 0.7
+BARE_SHARE = 0.8
+"""What checks may cost: that every file is what was planned, before and after, and that no symlink leads out."""
 DESCRIPTORS, MORE_DESCRIPTORS = 16, 4
 """Those of a process with one upload, and those of each further one: folder, file, connection, the hand on it."""
 AT_ONCE = 4
@@ -55,6 +58,8 @@ class Case:
     size_bytes: int
     at_once: int = 1
     times: int = 1
+    small_bytes: int = 0
+    """The size of each file, where they are alike and fit in memory one by one."""
 
     @property
     def all_bytes(self) -> int:
@@ -69,6 +74,14 @@ class Case:
         report: Mapping[str, float] = json.loads(said)
         return report
 
+    def bare_s(self, url: str) -> float:
+        """Return the seconds of the bare loop; NaN where files are too large for it, or uploads several."""
+        if not self.small_bytes:
+            return math.nan
+        command = [sys.executable, "-m", "benchmarks.bare_upload", url, str(self.folder), str(self.small_bytes)]
+        said = subprocess.run(command, check=True, capture_output=True, timeout=ROUND_S).stdout
+        return float(json.loads(said)["seconds"])
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -79,6 +92,7 @@ class Round:
     curl_s: float
     curl_cpu_s: float
     hash_s: float
+    bare_s: float
     peak_mb: float
     grown_mb: float
 
@@ -95,8 +109,18 @@ def measure(size: Size) -> list[Table]:
         fewer = _sparse(folder / "fewer", 2 if quick else 6, LARGE_BYTES)
         cases = [
             ("large files", f"{large} × 250 MB (sparse) in one request", Case(big, large * LARGE_BYTES), rounds),
-            ("files of 1 MB", "300 × 1 MB (sparse) in one request", Case(mid, 300 * MID_BYTES), several),
-            ("small files", "300 × 20 kB in one request", Case(small, 300 * SMALL_BYTES), several),
+            (
+                "files of 1 MB",
+                "300 × 1 MB (sparse) in one request",
+                Case(mid, 300 * MID_BYTES, small_bytes=MID_BYTES),
+                several,
+            ),
+            (
+                "small files",
+                "300 × 20 kB in one request",
+                Case(small, 300 * SMALL_BYTES, small_bytes=SMALL_BYTES),
+                several,
+            ),
         ]
         for kind, case, count in (
             (f"{2 if quick else 6} × 250 MB (sparse)", _four(fewer, 1), rounds),
@@ -138,6 +162,12 @@ def _speeds(table: Table, case: Case, rounds: list[Round]) -> None:
             table.fact("… that curl would have if its thread also hashed", f"{curl_s / (curl_s + alone_s):.2f}")
         else:
             table.fact(what, f"{ratio:.2f}")
+    if not math.isnan(rounds[0].bare_s):
+        if not math.isnan(curl_s):
+            bare = statistics.median(one.curl_s / one.bare_s for one in rounds)
+            table.fact("… that a loop in Python reaches which only opens, reads, hashes and sends", f"{bare:.2f}")
+        ratio = statistics.median(one.bare_s / one.ours_s for one in rounds)
+        table.at_least("speed ÷ speed of that loop: what the checks leave", ratio, BARE_SHARE)
     if not math.isnan(rounds[0].hash_s):
         ratio = statistics.median((one.hash_s + one.curl_s) / one.ours_s for one in rounds)
         table.fact("speed ÷ speed of openssl dgst -sha256, then curl -F", f"{ratio:.2f}")
@@ -161,12 +191,12 @@ def _rounds(url: str, case: Case, number: int) -> list[Round]:
 
 
 def _round(url: str, case: Case, *, ours_first: bool) -> Round:
-    before = None if ours_first else (*_curl(url, case), _hash(case.folder))
+    before = None if ours_first else (*_curl(url, case), _hash(case.folder), case.bare_s(url))
     report = case.ours(url)
-    curl_s, curl_cpu_s, hash_s = before or (*_curl(url, case), _hash(case.folder))
+    curl_s, curl_cpu_s, hash_s, bare_s = before or (*_curl(url, case), _hash(case.folder), case.bare_s(url))
     peak, grown = report["peak_rss_bytes"], report["peak_rss_bytes"] - report["before_rss_bytes"]
     every_hash_s = hash_s if case.at_once == case.times == 1 else math.nan
-    return Round(report["seconds"], report["cpu_s"], curl_s, curl_cpu_s, every_hash_s, peak / 1e6, grown / 1e6)
+    return Round(report["seconds"], report["cpu_s"], curl_s, curl_cpu_s, every_hash_s, bare_s, peak / 1e6, grown / 1e6)
 
 
 def _curl(url: str, case: Case) -> tuple[float, float]:

@@ -34,8 +34,10 @@ class Notes:
         self.waiting.pop(request, None)
 
     def read(self, line: bytes) -> None:
-        """Add a line of the file."""
-        request, verdict, done = spool._parse(line)
+        """Add a line of the file, which must be one of ours."""
+        note = spool._note(line)
+        assert note is not None, line
+        request, verdict, done = note
         if done:
             self.handed_in(request)
         elif verdict is not None:
