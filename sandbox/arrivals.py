@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from array import array
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -110,7 +111,7 @@ class RequestLog:
         self._entries.append(entry)
         count = self._count(request_class)
         count.requests += 1
-        count.times_s.setdefault(key, array("d")).append(arrived_s)
+        insort(count.times_s.setdefault(key, array("d")), arrived_s)
         return entry
 
     def note_files(self, entry: Arrival, files: Sequence[Named]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ class Limiter:
         self._taken.clear()
 
     def admit(self, key: str, request_class: str, now_s: float) -> float | None:
-        """Take a place for a request that arrived at ``now_s``; return None, or the seconds until one is free."""
+        """Take a place for a request that arrived at ``now_s``; return None, or the seconds until one is free.
+
+        Of two that lay in the kernel the later one may be judged first.
+        """
         limit = self._limits.get(request_class)
         if limit is None:
             return None
@@ -84,11 +88,11 @@ class Limiter:
         while taken and now_s - taken[0] >= limit.window_s:
             taken.popleft()
         if len(taken) < limit.count:
-            taken.append(now_s)
+            insort(taken, now_s)
             return None
         wait_s = limit.window_s if limit.count == 0 else taken[-limit.count] + limit.window_s - now_s
         if self.refused_count:
-            taken.append(now_s)
+            insort(taken, now_s)
         return max(wait_s, 0.0)
 
 
