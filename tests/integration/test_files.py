@@ -227,6 +227,61 @@ def test_a_file_that_is_given_in_sips_is_read_to_its_end(root: Path, monkeypatch
     assert SourceRoot(str(root)).read(file) == b"content"
 
 
+def test_a_root_that_is_held_opens_a_folder_once_and_closes_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        planned(root, put(root / path, path.encode()).relative_to(root).as_posix()) for path in ("a", "s/b", "s/c")
+    ]
+    before = os.listdir("/dev/fd")
+    opened: list[Any] = []
+    opens = os.open
+
+    def noted(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(path)
+        return opens(path, *arguments, **options)
+
+    with SourceRoot(str(root)).held() as source:
+        monkeypatch.setattr(os, "open", noted)
+        source.check_all(files)
+        assert opened == [str(root), str(root), "s"]
+        assert [source.read(file) for file in files[1:]] == [b"s/b", b"s/c"]
+        assert opened == [str(root), str(root), "s", "b", "c"]
+        with source.open(files[0]) as stream:
+            assert stream.read() == b"a"
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_folder_exchanged_while_it_is_held_counts_as_it_is_now(root: Path) -> None:
+    put(root / "s/a", b"before")
+    old = planned(root, "s/a")
+    with SourceRoot(str(root)).held() as source:
+        assert source.read(old) == b"before"
+        (root / "s").rename(root / "moved")
+        put(root / "s/a", b"after that")
+        put(root / "s/b", b"new")
+        assert source.read(planned(root, "s/b")) == b"new"
+        assert source.read(planned(root, "s/a")) == b"after that"
+        with pytest.raises(FileChanged):
+            source.read(old)
+        shutil.rmtree(root / "s")
+        (root / "s").symlink_to("moved")
+        assert source.read(planned(root, "s/a")) == b"before"
+        for name in ("s/..", "s/.", "s/", "s/a\0b"):
+            with pytest.raises(FileMissing):
+                source.read(PlannedFile(name, 1, 1, "name"))
+
+
+def test_a_folder_held_is_let_go_for_a_way_out_that_takes_its_place(root: Path, tmp_path: Path) -> None:
+    put(root / "s/a", b"inside")
+    put(tmp_path / "elsewhere/b", b"secret")
+    secret = planned(tmp_path, "elsewhere/b")
+    with SourceRoot(str(root)).held() as source:
+        source.check(planned(root, "s/a"))
+        shutil.rmtree(root / "s")
+        (root / "s").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(FileMissing, match="leads out"):
+            source.read(PlannedFile("s/b", secret.size_bytes, secret.mtime_ns, "name"))
+
+
 def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:
     put(root / "a", b"one")
     put(root / "b", b"two")
