@@ -48,7 +48,11 @@ class SourceRoot:
 
     @contextmanager
     def held(self) -> Iterator[SourceRoot]:
-        """Give this root for many files in a row, to one thread: it keeps open the folder that the last one was in."""
+        """Give this root for many files in a row, to one thread: it keeps open the folder that the last one was in.
+
+        A folder that is moved away meanwhile is still the one that is read from, as long as its files are as planned;
+        and as long as it is held, what it is on can't be unmounted.
+        """
         root = copy(self)
         root._held = _Held()
         try:
@@ -126,14 +130,15 @@ class SourceRoot:
         file: PlannedFile | SourceFile,
         act: Callable[[PlannedFile | SourceFile, int, str], Result],
     ) -> Result:
-        above, _, name = path.rpartition("/")
+        above = path[: path.rfind("/") + 1]  # with its slash: "/a" is no name beneath the root
         held = self._held
         if held is not None and held.path == above:
+            name = path[len(above) :]
             try:
                 refuse_dots(name)
                 return act(file, held.descriptor, name)
             except (OSError, FileProblem):
-                pass  # there may be another folder in its place by now: that one counts
+                pass  # there may be another folder in its place by now: that one counts for what isn't as planned
         folder, name = open_parent(self._folder, path)
         try:
             return act(file, folder, name)
@@ -184,10 +189,12 @@ def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
     _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
     descriptor = os.open(name, _READ, dir_fd=folder)
     try:
-        data = _all(descriptor, file.size_bytes)
-        _compare(
-            file, os.fstat(descriptor)
-        )  # it tells too what was opened, had that been exchanged after the first look
+        try:
+            data = _all(descriptor, file.size_bytes)
+        except OSError:
+            _compare(file, os.fstat(descriptor))
+            raise
+        _compare(file, os.fstat(descriptor))  # of what was opened, had it been exchanged after the first look
     finally:
         os.close(descriptor)
     if len(data) != file.size_bytes:
@@ -196,13 +203,10 @@ def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
 
 
 def _all(descriptor: int, size_bytes: int) -> bytes:
-    """Read all that is there, but hardly more than `size_bytes`; nothing of a FIFO that nobody writes to just now."""
-    try:
-        data = os.read(descriptor, size_bytes + 1)
-        while len(data) < size_bytes and (more := os.read(descriptor, size_bytes + 1 - len(data))):
-            data += more
-    except BlockingIOError:
-        return b""
+    """Read all that is there, but hardly more than `size_bytes`."""
+    data = os.read(descriptor, size_bytes + 1)
+    while len(data) < size_bytes and (more := os.read(descriptor, size_bytes + 1 - len(data))):
+        data += more
     return data
 
 

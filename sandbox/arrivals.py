@@ -106,7 +106,9 @@ class RequestLog:
 
     def arrive(self, method: str, request_class: str, key: str, arrived_s: float) -> Arrival:
         """Note a request whose headers have arrived."""
-        entry = Arrival(self._next_seq, arrived_s, time.time(), method, request_class, key)
+        entry = Arrival(
+            self._next_seq, arrived_s, time.time() - (time.monotonic() - arrived_s), method, request_class, key
+        )
         self._next_seq += 1
         self._entries.append(entry)
         count = self._count(request_class)

@@ -79,7 +79,7 @@ class Connection(H11Protocol):
         Nobody who sends in time is to be told of a 429 for that. Less than a tick counts as nothing.
         """
         sock: socket.socket | None = self.transport.get_extra_info("socket")
-        if sock is None or not hasattr(socket, "TCP_INFO"):
+        if sock is None or sys.platform != "linux":
             return 0.0
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED.stop)

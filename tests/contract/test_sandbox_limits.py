@@ -79,6 +79,20 @@ def test_no_window_lets_more_through_than_the_limit(count: int, gaps_s: list[flo
     assert busiest_window(let_through, 2.0) <= count
 
 
+@given(st.integers(1, 4), st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), max_size=40))
+def test_no_window_lets_more_through_in_whatever_order_they_are_judged(count: int, times_s: list[float]) -> None:
+    strict, let_through = Limiter({"add": Limit(count, 2.0)}, refused_count=False), list[float]()
+    for begun_s in range(0, 1000, 10):  # they may be judged late, by up to a window
+        for time_s in (begun_s + time_s for time_s in times_s if time_s < 2):
+            let_through += [time_s] if strict.admit("key", "add", time_s) is None else []
+    assert busiest_window(array("d", sorted(let_through)), 2.0) <= count
+
+
+def test_what_is_judged_late_finds_its_place() -> None:
+    strict = limiter("1/1s")
+    assert [strict.admit("key", "add", t) for t in (2.2, 1.1, 1.3, 3.2)] == [None, None, pytest.approx(1.9), None]
+
+
 def test_the_place_is_free_again_exactly_one_window_later() -> None:
     strict = limiter("1/2s")
 

@@ -172,7 +172,7 @@ def just_before_opening() -> Iterator[dict[str, Callable[[], object]]]:
     actions.clear()
 
 
-@pytest.mark.parametrize("other", ["a symlink out", "other content", "a FIFO"])
+@pytest.mark.parametrize("other", ["a symlink out", "other content", "a FIFO", "a folder"])
 @pytest.mark.parametrize("folder", ["", "sub/"])
 @pytest.mark.parametrize("way", ["open", "read"])
 def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
@@ -186,9 +186,16 @@ def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
         (root / "next").symlink_to(tmp_path / "secret")
     elif other == "other content":
         put(root / "next", b"another size")
-    else:
+    elif other == "a FIFO":
         os.mkfifo(root / "next")
-    just_before_opening["planned.txt"] = lambda: (root / "next").replace(root / "planned.txt")
+    else:
+        (root / "next").mkdir()
+
+    def exchange() -> None:
+        (root / "planned.txt").unlink()
+        (root / "next").rename(root / "planned.txt")
+
+    just_before_opening["planned.txt"] = exchange
 
     with pytest.raises((FileMissing, FileChanged)):
         getattr(SourceRoot(str(whole)), way)(file)
@@ -227,6 +234,19 @@ def test_a_file_that_is_given_in_sips_is_read_to_its_end(root: Path, monkeypatch
     assert SourceRoot(str(root)).read(file) == b"content"
 
 
+def test_a_file_that_cant_be_read_just_now_is_not_taken_for_another_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = planned(root, put(root / "a", b"content").name)
+
+    def later(descriptor: int, size_bytes: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "read", later)
+    with pytest.raises(SourceUnreachable):
+        SourceRoot(str(root)).read(file)
+
+
 def test_a_root_that_is_held_opens_a_folder_once_and_closes_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [
         planned(root, put(root / path, path.encode()).relative_to(root).as_posix()) for path in ("a", "s/b", "s/c")
@@ -250,7 +270,7 @@ def test_a_root_that_is_held_opens_a_folder_once_and_closes_it(root: Path, monke
     assert os.listdir("/dev/fd") == before
 
 
-def test_a_folder_exchanged_while_it_is_held_counts_as_it_is_now(root: Path) -> None:
+def test_a_folder_exchanged_while_it_is_held_counts_where_the_old_one_isnt_as_planned(root: Path) -> None:
     put(root / "s/a", b"before")
     old = planned(root, "s/a")
     with SourceRoot(str(root)).held() as source:
@@ -265,7 +285,9 @@ def test_a_folder_exchanged_while_it_is_held_counts_as_it_is_now(root: Path) -> 
         shutil.rmtree(root / "s")
         (root / "s").symlink_to("moved")
         assert source.read(planned(root, "s/a")) == b"before"
-        for name in ("s/..", "s/.", "s/", "s/a\0b"):
+        source.check(planned(root, put(root / "a", b"1").name))
+        os.utime(root / "a", ns=(1, 1))
+        for name in ("/a", "s/..", "s/.", "s/", "s/a\0b"):
             with pytest.raises(FileMissing):
                 source.read(PlannedFile(name, 1, 1, "name"))
 
