@@ -69,11 +69,7 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     root = SourceRoot(str(given.folder))
     counter = Counter(counts=given.count)
-    look = counter.watched
-    uploads = [
-        Upload(one.upload_name, one.path, one.size_bytes, look(root.open, one), look(root.read, one))
-        for one in map(planned, sorted(given.folder.iterdir()))
-    ]
+    files = [planned(path) for path in sorted(given.folder.iterdir())]
     before = peak_rss_bytes()
     kolena = Kolena(given.url, "benchmark-key")
 
@@ -85,9 +81,11 @@ def main(arguments: list[str]) -> None:
     ready = threading.Barrier(given.at_once + 1)
 
     def work() -> None:
-        send(_some(uploads), WARM_TIMES)
-        ready.wait()
-        send(uploads, given.times)
+        with root.held() as near:
+            uploads = [_upload(counter, near, file) for file in files]
+            send(_some(uploads), WARM_TIMES)
+            ready.wait()
+            send(uploads, given.times)
 
     threads = [threading.Thread(target=work) for _ in range(given.at_once)]
     for thread in threads:
@@ -99,6 +97,11 @@ def main(arguments: list[str]) -> None:
     seconds, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
     report = {"seconds": seconds, "cpu_s": cpu_s, "peak_rss_bytes": peak_rss_bytes(), "before_rss_bytes": before}
     print(json.dumps({**report, "descriptors": counter.most}))
+
+
+def _upload(counter: Counter, root: SourceRoot, file: PlannedFile) -> Upload:
+    opens, reads = counter.watched(root.open, file), counter.watched(root.read, file)
+    return Upload(file.upload_name, file.path, file.size_bytes, opens, reads)
 
 
 def _some(uploads: list[Upload]) -> list[Upload]:

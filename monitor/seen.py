@@ -24,5 +24,5 @@ def tasks_seen(state: Any, submission: str) -> list[str]:
     One message wakes several exports, and is named after the first of them: it tells the others by its arguments.
     """
     named = [one for one in (submission, export_task(submission)) if one in state.tasks]
-    exports = [task.uuid for task in state.tasks_by_type[TASKS[Step.EXPORT]] if f"'{submission}'" in (task.args or "")]
-    return named + sorted(set(exports).difference(named))
+    exports = {task.uuid for task in state.tasks_by_type[TASKS[Step.EXPORT]] if f"'{submission}'" in (task.args or "")}
+    return named + sorted(one for one in exports.difference(named) if one in state.tasks)  # Celery forgets there later

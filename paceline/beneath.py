@@ -25,11 +25,11 @@ def open_parent(root: str, path: str) -> tuple[int, str]:
     Raises `OSError`, also for `..`.
     """
     *folders, name = path.split("/")
-    _refuse_dots(name)
+    refuse_dots(name)
     descriptor = os.open(root, _ROOT)
     try:
         for folder in folders:
-            _refuse_dots(folder)
+            refuse_dots(folder)
             above, descriptor = descriptor, os.open(folder, _STEP, dir_fd=descriptor)
             os.close(above)
     except BaseException:
@@ -71,6 +71,7 @@ def real_path(root: str, path: str) -> str | None:
     return real.removeprefix(within)[:-1] if real.startswith(within) else None
 
 
-def _refuse_dots(name: str) -> None:
+def refuse_dots(name: str) -> None:
+    """Raise `OSError` for what is no name of anything in a folder."""
     if name in ("", ".", "..") or "\0" in name:
         raise OSError(errno.ENOENT, "not a name", name)

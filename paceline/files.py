@@ -11,12 +11,14 @@ import io
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import IO, TypeVar
 
-from paceline.beneath import OF_THIS_COMPUTER, open_parent, real_path
-from paceline.errors import FileChanged, FileMissing, SourceUnreachable
+from paceline.beneath import OF_THIS_COMPUTER, open_parent, real_path, refuse_dots
+from paceline.errors import FileChanged, FileMissing, FileProblem, SourceUnreachable
 from paceline.model import PlannedFile, SourceFile
 
 Result = TypeVar("Result")
@@ -31,9 +33,10 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # the last: 
 class SourceRoot:
     """The folder that a batch's paths are relative to; or one single file, whose path is its name.
 
-    Holds no descriptor between calls and may be used from many threads. A shortage on this computer (no descriptors
-    left, no memory) is raised as `OSError`: it says nothing about the file. Nor does a root that is gone, can't be
-    listed or is empty (a mount point with nothing mounted), or a disk that fails: that is `SourceUnreachable`.
+    Holds no descriptor between calls and may be used from many threads, but for one that is `held`. A shortage on this
+    computer (no descriptors left, no memory) is raised as `OSError`: it says nothing about the file. Nor does a root
+    that is gone, can't be listed or is empty (a mount point with nothing mounted), or a disk that fails: that is
+    `SourceUnreachable`.
     """
 
     def __init__(self, root: str) -> None:
@@ -41,6 +44,21 @@ class SourceRoot:
         self._place = str(place)
         self._only = None if place.is_dir() else place.name
         self._folder = str(place if self._only is None else place.parent)
+        self._held: _Held | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[SourceRoot]:
+        """Give this root for many files in a row, to one thread: it keeps open the folder that the last one was in.
+
+        A folder that is moved away meanwhile is still the one that is read from, as long as its files are as planned;
+        and as long as it is held, what it is on can't be unmounted.
+        """
+        root = copy(self)
+        root._held = _Held()
+        try:
+            yield root
+        finally:
+            root._held.let_go()
 
     def check(self, file: PlannedFile | SourceFile) -> None:
         """Find the file as planned, without opening it.
@@ -112,11 +130,42 @@ class SourceRoot:
         file: PlannedFile | SourceFile,
         act: Callable[[PlannedFile | SourceFile, int, str], Result],
     ) -> Result:
+        above = path[: path.rfind("/") + 1]  # with its slash: "/a" is no name beneath the root
+        held = self._held
+        if held is not None and held.path == above:
+            name = path[len(above) :]
+            try:
+                refuse_dots(name)
+                return act(file, held.descriptor, name)
+            except (OSError, FileProblem):
+                pass  # there may be another folder in its place by now: that one counts for what isn't as planned
         folder, name = open_parent(self._folder, path)
         try:
             return act(file, folder, name)
         finally:
-            os.close(folder)
+            if held is None:
+                os.close(folder)
+            else:
+                held.take(above, folder)
+
+
+class _Held:
+    """An open folder beneath a root, and its path there."""
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        self.descriptor = -1
+
+    def take(self, path: str, descriptor: int) -> None:
+        """Hold this folder and no other."""
+        self.let_go()
+        self.path, self.descriptor = path, descriptor
+
+    def let_go(self) -> None:
+        """Hold none."""
+        if self.path is not None:
+            self.path = None
+            os.close(self.descriptor)
 
 
 def _check(file: PlannedFile | SourceFile, folder: int, name: str) -> None:
@@ -137,12 +186,15 @@ def _open(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
 
 
 def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
-    descriptor = _open(file, folder, name)
+    _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
+    descriptor = os.open(name, _READ, dir_fd=folder)
     try:
-        data = os.read(descriptor, file.size_bytes + 1)
-        while len(data) < file.size_bytes and (more := os.read(descriptor, file.size_bytes + 1 - len(data))):
-            data += more
-        _compare(file, os.fstat(descriptor))
+        try:
+            data = _all(descriptor, file.size_bytes)
+        except OSError:
+            _compare(file, os.fstat(descriptor))
+            raise
+        _compare(file, os.fstat(descriptor))  # of what was opened, had it been exchanged after the first look
     finally:
         os.close(descriptor)
     if len(data) != file.size_bytes:
@@ -150,12 +202,22 @@ def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
     return data
 
 
+def _all(descriptor: int, size_bytes: int) -> bytes:
+    """Read all that is there, but hardly more than `size_bytes`."""
+    data = os.read(descriptor, size_bytes + 1)
+    while len(data) < size_bytes and (more := os.read(descriptor, size_bytes + 1 - len(data))):
+        data += more
+    return data
+
+
 def _compare(file: PlannedFile | SourceFile, found: os.stat_result) -> None:
+    regular = stat.S_ISREG(found.st_mode)
+    if regular and found.st_size == file.size_bytes and found.st_mtime_ns == file.mtime_ns:
+        return
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), file.path)
-    if not stat.S_ISREG(found.st_mode):
+    if not regular:
         raise FileMissing(f"{file.path!r} is no longer a regular file", path=file.path)
     if found.st_size != file.size_bytes:
         raise FileChanged(f"{file.path!r} has {found.st_size} bytes, {file.size_bytes} were planned", path=file.path)
-    if found.st_mtime_ns != file.mtime_ns:
-        raise FileChanged(f"{file.path!r} was modified after it was planned", path=file.path)
+    raise FileChanged(f"{file.path!r} was modified after it was planned", path=file.path)

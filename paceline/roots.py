@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -49,3 +50,8 @@ def open_root(location: str) -> Root:
     if not Path(location).exists():
         raise SourceUnreachable(f"{location!r} is not there on {socket.gethostname()}: mount it", path=location)
     return SourceRoot(location)
+
+
+def held(root: Root) -> AbstractContextManager[Root]:
+    """Give a root for many files in a row, to one thread; see `SourceRoot.held`."""
+    return root.held() if isinstance(root, SourceRoot) else nullcontext(root)

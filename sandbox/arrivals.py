@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from array import array
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -105,12 +106,14 @@ class RequestLog:
 
     def arrive(self, method: str, request_class: str, key: str, arrived_s: float) -> Arrival:
         """Note a request whose headers have arrived."""
-        entry = Arrival(self._next_seq, arrived_s, time.time(), method, request_class, key)
+        entry = Arrival(
+            self._next_seq, arrived_s, time.time() - (time.monotonic() - arrived_s), method, request_class, key
+        )
         self._next_seq += 1
         self._entries.append(entry)
         count = self._count(request_class)
         count.requests += 1
-        count.times_s.setdefault(key, array("d")).append(arrived_s)
+        insort(count.times_s.setdefault(key, array("d")), arrived_s)
         return entry
 
     def note_files(self, entry: Arrival, files: Sequence[Named]) -> None:

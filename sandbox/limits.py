@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections import deque
+from bisect import bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ class Limiter:
     def __init__(self, limits: Mapping[str, Limit], *, refused_count: bool) -> None:
         self.refused_count = refused_count
         self._limits = dict(limits)
-        self._taken: dict[tuple[str, str], deque[float]] = {}
+        self._taken: dict[tuple[str, str], list[float]] = {}
 
     @property
     def limits(self) -> Mapping[str, Limit]:
@@ -76,19 +76,24 @@ class Limiter:
         self._taken.clear()
 
     def admit(self, key: str, request_class: str, now_s: float) -> float | None:
-        """Take a place for a request that arrived at ``now_s``; return None, or the seconds until one is free."""
+        """Take a place for a request that arrived at ``now_s``; return None, or the seconds until one is free.
+
+        Of two that lay in the kernel the later one may be judged first; no window has more than its limit all the same.
+        """
         limit = self._limits.get(request_class)
         if limit is None:
             return None
-        taken = self._taken.setdefault((key, request_class), deque())
-        while taken and now_s - taken[0] >= limit.window_s:
-            taken.popleft()
-        if len(taken) < limit.count:
-            taken.append(now_s)
+        taken = self._taken.setdefault((key, request_class), [])
+        newest_s = max([*taken[-1:], now_s])
+        del taken[: bisect_right(taken, newest_s - 2 * limit.window_s)]
+        near = [time_s for time_s in taken if abs(now_s - time_s) < limit.window_s]
+        with_it = array("d", sorted([*near, now_s]))
+        if busiest_window(with_it, limit.window_s) <= limit.count:
+            insort(taken, now_s)
             return None
-        wait_s = limit.window_s if limit.count == 0 else taken[-limit.count] + limit.window_s - now_s
+        wait_s = limit.window_s if limit.count == 0 else near[-limit.count] + limit.window_s - now_s
         if self.refused_count:
-            taken.append(now_s)
+            insort(taken, now_s)
         return max(wait_s, 0.0)
 
 

@@ -52,15 +52,19 @@ class AtOnce:
 
     def __init__(self) -> None:
         self.found: list[bytes] = []
-        self._file = hashlib.sha256()
+        self._file: hashlib._Hash | None = None  # one that began and hasn't ended
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Hash a group of pieces."""
         for chunk, ends in pieces:
-            self._file.update(chunk)
+            if self._file is None:
+                file = hashlib.sha256(chunk)
+            else:
+                file = self._file
+                file.update(chunk)
             if ends:
-                self.found.append(self._file.digest())
-                self._file = hashlib.sha256()
+                self.found.append(file.digest())
+            self._file = None if ends else file
 
     def finish(self) -> None:
         """Do nothing: all is hashed."""

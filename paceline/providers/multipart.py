@@ -39,8 +39,8 @@ class Multipart:
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._chunk_bytes = chunk_bytes
         self._fields = b"".join(_field(boundary, name, value) for name, value in fields)
-        part = _quoted(part)
-        self._parts = [(_file_head(boundary, part, upload.name), upload) for upload in uploads]
+        start = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(part)}"; filename="'
+        self._parts = [(_file_head(start, upload.name), upload) for upload in uploads]
         self._end = f"--{boundary}--\r\n".encode()
         framing = len(self._fields) + sum(len(head) + 2 for head, _ in self._parts) + len(self._end)
         self._length = framing + sum(upload.size_bytes for upload in uploads)
@@ -93,10 +93,10 @@ def _field(boundary: str, name: str, value: str) -> bytes:
     return f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'.encode()
 
 
-def _file_head(boundary: str, part: str, name: str) -> bytes:
-    kind = _kind_of_suffix(name.rpartition(".")[2]) if _USUAL(name) else _kind(name)
-    disposition = f'Content-Disposition: form-data; name="{part}"; filename="{_quoted(name)}"'
-    return f"--{boundary}\r\n{disposition}\r\nContent-Type: {kind}\r\n\r\n".encode()
+def _file_head(start: str, name: str) -> bytes:
+    if _USUAL(name):
+        return f'{start}{name}"\r\nContent-Type: {_kind_of_suffix(name[name.index(".") + 1 :])}\r\n\r\n'.encode("ascii")
+    return f'{start}{_quoted(name)}"\r\nContent-Type: {_kind(name)}\r\n\r\n'.encode()
 
 
 _USUAL = re.compile(r"[\w -]+\.\w+", re.ASCII).fullmatch
@@ -114,8 +114,6 @@ def _kind(name: str) -> str:
 
 def _quoted(name: str) -> str:
     """Write a name as browsers do: raw, with quote, CR and LF percent-encoded; so too bytes that are no UTF-8."""
-    if _USUAL(name):
-        return name
     escapes = {ord('"'): "%22", ord("\r"): "%0D", ord("\n"): "%0A"}
     escapes |= {ord(c): f"%{ord(c) & 0xFF:02X}" for c in name if "\ud800" <= c <= "\udfff"}
     return name.translate(escapes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ from paceline.model import (
 )
 from paceline.providers.base import SubmitRequest, Upload
 from paceline.replies import Begun, DueRun, Lost, Moved
-from paceline.roots import Root
+from paceline.roots import Root, held
 from paceline.spool import Request, Verdict, fingerprint
 from paceline.starting import way_of
 from paceline.steps.context import Account, Context
@@ -65,18 +66,19 @@ def submit(context: Context, submission_id: str) -> list[Follow]:
     if known is not None:
         return known
     files = whole.files
-    try:
-        root = context.source(batch.source)
-        root.check_all(files)
-    except SourceUnreachable as problem:
-        context.log.error("source.unreachable", extra={"batch": batch.id, "source": batch.source})
-        moved = context.ledger.pause(
-            item.id, item.generation, reason="source_unreachable", message=str(problem), whole_account=False
-        )
-        return _follows(moved)
-    except FileProblem as problem:
-        return _bad_file(context, item, problem)
-    return _begin(context, item, batch, account, root, files)
+    with ExitStack() as stack:
+        try:
+            root = stack.enter_context(held(context.source(batch.source)))
+            root.check_all(files)
+        except SourceUnreachable as problem:
+            context.log.error("source.unreachable", extra={"batch": batch.id, "source": batch.source})
+            moved = context.ledger.pause(
+                item.id, item.generation, reason="source_unreachable", message=str(problem), whole_account=False
+            )
+            return _follows(moved)
+        except FileProblem as problem:
+            return _bad_file(context, item, problem)
+        return _begin(context, item, batch, account, root, files)
 
 
 def _remembered(context: Context, item: Submission, account: Account) -> list[Follow] | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import sys
 import time
 from array import array
 from collections.abc import Iterator
@@ -76,6 +79,20 @@ def test_no_window_lets_more_through_than_the_limit(count: int, gaps_s: list[flo
     assert busiest_window(let_through, 2.0) <= count
 
 
+@given(st.integers(1, 4), st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), max_size=40))
+def test_no_window_lets_more_through_in_whatever_order_they_are_judged(count: int, times_s: list[float]) -> None:
+    strict, let_through = Limiter({"add": Limit(count, 2.0)}, refused_count=False), list[float]()
+    for begun_s in range(0, 1000, 10):  # they may be judged late, by up to a window
+        for time_s in (begun_s + time_s for time_s in times_s if time_s < 2):
+            let_through += [time_s] if strict.admit("key", "add", time_s) is None else []
+    assert busiest_window(array("d", sorted(let_through)), 2.0) <= count
+
+
+def test_what_is_judged_late_finds_its_place() -> None:
+    strict = limiter("1/1s")
+    assert [strict.admit("key", "add", t) for t in (2.2, 1.1, 1.3, 3.2)] == [None, None, pytest.approx(1.9), None]
+
+
 def test_the_place_is_free_again_exactly_one_window_later() -> None:
     strict = limiter("1/2s")
 
@@ -136,6 +153,32 @@ def test_the_log_and_the_busiest_window_count_refused_requests_too(sandbox: Sand
     assert statuses == [200, 200, 429, 429, 429]
     assert (add["requests"], add["accepted"], add["refused_429"], add["max_in_window"]) == (5, 2, 3, 5)
     assert [entry["refused"] for entry in sandbox.log(request_class="add")] == [False, False, True, True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel when data came")
+def test_a_request_that_lay_while_the_sandbox_slept_is_counted_when_it_came(
+    sandbox: Sandbox, http: httpx.Client
+) -> None:
+    sandbox.limits(list="1/1s")
+    assert http.get(RUNS).status_code == 200
+    host, port = sandbox.url.removeprefix("http://").split(":")
+    request = f"GET {RUNS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sandbox.key}\r\nConnection: close\r\n\r\n"
+    os.kill(sandbox.pid, signal.SIGSTOP)
+    try:
+        with socket.create_connection((host, int(port))) as early, socket.create_connection((host, int(port))) as late:
+            time.sleep(1.1)
+            sent = []
+            for connection in (early, late):
+                connection.sendall(request.encode())
+                sent.append(time.monotonic())
+                time.sleep(1.1)
+            os.kill(sandbox.pid, signal.SIGCONT)
+            assert [connection.recv(12) for connection in (early, late)] == [b"HTTP/1.1 200"] * 2
+    finally:
+        os.kill(sandbox.pid, signal.SIGCONT)
+    logged = sorted(entry["t"] for entry in sandbox.log(request_class="list"))[1:]
+    assert all(-0.05 < came - went < 0.05 for came, went in zip(logged, sent, strict=True))
+    assert sandbox.stats()["classes"]["list"]["max_in_window"] == 1
 
 
 def test_a_request_is_counted_when_its_headers_arrive(sandbox: Sandbox, http: httpx.Client) -> None:

@@ -172,7 +172,7 @@ def just_before_opening() -> Iterator[dict[str, Callable[[], object]]]:
     actions.clear()
 
 
-@pytest.mark.parametrize("other", ["a symlink out", "other content", "a FIFO"])
+@pytest.mark.parametrize("other", ["a symlink out", "other content", "a FIFO", "a folder"])
 @pytest.mark.parametrize("folder", ["", "sub/"])
 @pytest.mark.parametrize("way", ["open", "read"])
 def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
@@ -186,9 +186,16 @@ def test_what_takes_the_files_place_at_the_last_moment_is_not_read(
         (root / "next").symlink_to(tmp_path / "secret")
     elif other == "other content":
         put(root / "next", b"another size")
-    else:
+    elif other == "a FIFO":
         os.mkfifo(root / "next")
-    just_before_opening["planned.txt"] = lambda: (root / "next").replace(root / "planned.txt")
+    else:
+        (root / "next").mkdir()
+
+    def exchange() -> None:
+        (root / "planned.txt").unlink()
+        (root / "next").rename(root / "planned.txt")
+
+    just_before_opening["planned.txt"] = exchange
 
     with pytest.raises((FileMissing, FileChanged)):
         getattr(SourceRoot(str(whole)), way)(file)
@@ -225,6 +232,76 @@ def test_a_file_that_is_given_in_sips_is_read_to_its_end(root: Path, monkeypatch
     read = os.read
     monkeypatch.setattr(os, "read", lambda descriptor, size_bytes: read(descriptor, min(size_bytes, 3)))
     assert SourceRoot(str(root)).read(file) == b"content"
+
+
+def test_a_file_that_cant_be_read_just_now_is_not_taken_for_another_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = planned(root, put(root / "a", b"content").name)
+
+    def later(descriptor: int, size_bytes: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "read", later)
+    with pytest.raises(SourceUnreachable):
+        SourceRoot(str(root)).read(file)
+
+
+def test_a_root_that_is_held_opens_a_folder_once_and_closes_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        planned(root, put(root / path, path.encode()).relative_to(root).as_posix()) for path in ("a", "s/b", "s/c")
+    ]
+    before = os.listdir("/dev/fd")
+    opened: list[Any] = []
+    opens = os.open
+
+    def noted(path: Any, *arguments: Any, **options: Any) -> int:
+        opened.append(path)
+        return opens(path, *arguments, **options)
+
+    with SourceRoot(str(root)).held() as source:
+        monkeypatch.setattr(os, "open", noted)
+        source.check_all(files)
+        assert opened == [str(root), str(root), "s"]
+        assert [source.read(file) for file in files[1:]] == [b"s/b", b"s/c"]
+        assert opened == [str(root), str(root), "s", "b", "c"]
+        with source.open(files[0]) as stream:
+            assert stream.read() == b"a"
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_folder_exchanged_while_it_is_held_counts_where_the_old_one_isnt_as_planned(root: Path) -> None:
+    put(root / "s/a", b"before")
+    old = planned(root, "s/a")
+    with SourceRoot(str(root)).held() as source:
+        assert source.read(old) == b"before"
+        (root / "s").rename(root / "moved")
+        put(root / "s/a", b"after that")
+        put(root / "s/b", b"new")
+        assert source.read(planned(root, "s/b")) == b"new"
+        assert source.read(planned(root, "s/a")) == b"after that"
+        with pytest.raises(FileChanged):
+            source.read(old)
+        shutil.rmtree(root / "s")
+        (root / "s").symlink_to("moved")
+        assert source.read(planned(root, "s/a")) == b"before"
+        source.check(planned(root, put(root / "a", b"1").name))
+        os.utime(root / "a", ns=(1, 1))
+        for name in ("/a", "s/..", "s/.", "s/", "s/a\0b"):
+            with pytest.raises(FileMissing):
+                source.read(PlannedFile(name, 1, 1, "name"))
+
+
+def test_a_folder_held_is_let_go_for_a_way_out_that_takes_its_place(root: Path, tmp_path: Path) -> None:
+    put(root / "s/a", b"inside")
+    put(tmp_path / "elsewhere/b", b"secret")
+    secret = planned(tmp_path, "elsewhere/b")
+    with SourceRoot(str(root)).held() as source:
+        source.check(planned(root, "s/a"))
+        shutil.rmtree(root / "s")
+        (root / "s").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(FileMissing, match="leads out"):
+            source.read(PlannedFile("s/b", secret.size_bytes, secret.mtime_ns, "name"))
 
 
 def test_a_single_file_is_a_root_for_itself_only(root: Path) -> None:

@@ -164,6 +164,7 @@ def test_submissions_that_look_alike_to_the_index_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("paceline.spool._BITS", 8)
+    monkeypatch.setattr("paceline.spool._PART_BYTES", 2000)
     monkeypatch.setattr("paceline.spool._BLOCK_BYTES", 300)  # lines begin in one block and end in another
     spool = FileSpool(str(tmp_path))
     for number in range(40):
