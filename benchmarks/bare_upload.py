@@ -1,10 +1,10 @@
-"""Uploads a folder of small files in the least that Python needs: what ours is compared with beside curl.
+"""Uploads a folder of small files with a bare loop: what ours is compared with beside curl.
 
     python -m benchmarks.bare_upload URL FOLDER SIZE
 
 Opens, reads, hashes and sends one file after the other, in pieces of the adapter's size, without any of its checks, and
 prints `{"seconds"}` from connecting to the answer of the last round: six in one process, as the uploader's warm ones.
-Nobody should upload so: it would send a file that has changed, or one that a symlink leads to. It is a bound.
+Nobody should upload so: it would send a file that has changed, or one that a symlink leads to.
 """
 
 from __future__ import annotations

@@ -175,8 +175,7 @@ def _check(file: PlannedFile | SourceFile, folder: int, name: str) -> None:
 
 
 def _open(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
-    _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
-    descriptor = os.open(name, _READ, dir_fd=folder)
+    descriptor = _opened(file, folder, name)
     try:
         _compare(file, os.fstat(descriptor))
     except BaseException:
@@ -185,9 +184,14 @@ def _open(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
     return descriptor
 
 
-def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
+def _opened(file: PlannedFile | SourceFile, folder: int, name: str) -> int:
+    """Open what was the file a moment ago; whoever calls looks once more at what that was."""
     _compare(file, os.stat(name, dir_fd=folder, follow_symlinks=False))
-    descriptor = os.open(name, _READ, dir_fd=folder)
+    return os.open(name, _READ, dir_fd=folder)
+
+
+def _read(file: PlannedFile | SourceFile, folder: int, name: str) -> bytes:
+    descriptor = _opened(file, folder, name)
     try:
         try:
             data = _all(descriptor, file.size_bytes)

@@ -82,7 +82,7 @@ def test_no_window_lets_more_through_than_the_limit(count: int, gaps_s: list[flo
 @given(st.integers(1, 4), st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), max_size=40))
 def test_no_window_lets_more_through_in_whatever_order_they_are_judged(count: int, times_s: list[float]) -> None:
     strict, let_through = Limiter({"add": Limit(count, 2.0)}, refused_count=False), list[float]()
-    for begun_s in range(0, 1000, 10):  # they may be judged late, by up to a window
+    for begun_s in range(8):  # each round is mixed with those before, up to a window late
         for time_s in (begun_s + time_s for time_s in times_s if time_s < 2):
             let_through += [time_s] if strict.admit("key", "add", time_s) is None else []
     assert busiest_window(array("d", sorted(let_through)), 2.0) <= count
@@ -169,15 +169,16 @@ def test_a_request_that_lay_while_the_sandbox_slept_is_counted_when_it_came(
             time.sleep(1.1)
             sent = []
             for connection in (early, late):
+                before = time.monotonic()
                 connection.sendall(request.encode())
-                sent.append(time.monotonic())
+                sent.append((before, time.monotonic()))
                 time.sleep(1.1)
             os.kill(sandbox.pid, signal.SIGCONT)
             assert [connection.recv(12) for connection in (early, late)] == [b"HTTP/1.1 200"] * 2
     finally:
         os.kill(sandbox.pid, signal.SIGCONT)
     logged = sorted(entry["t"] for entry in sandbox.log(request_class="list"))[1:]
-    assert all(-0.05 < came - went < 0.05 for came, went in zip(logged, sent, strict=True))
+    assert all(first - 0.05 < came < last + 0.05 for came, (first, last) in zip(logged, sent, strict=True))
     assert sandbox.stats()["classes"]["list"]["max_in_window"] == 1
 
 
