@@ -9,12 +9,17 @@ from __future__ import annotations
 import mimetypes
 import re
 import secrets
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 
 from paceline.providers.base import Upload
 from paceline.providers.contents import CHUNK_BYTES, contents, whole
 from paceline.providers.digests import Digests, Piece, digests_for
+from paceline.providers.in_turn import InTurn
+
+_READING = InTurn()
 
 
 class Multipart:
@@ -64,29 +69,44 @@ class Multipart:
 
     def _chunks(self, digests: Digests) -> Iterator[bytes]:
         """Join small files until there is a chunk of them: hundreds of files must not be thousands of packets."""
-        packed, size = [self._fields], len(self._fields)
+        near = all(upload.read for _, upload in self._parts)
+        parts = deque(self._parts)
+        packed = [self._fields]
+        while parts:
+            with _READING.turn() if near else nullcontext():
+                large = self._pack(parts, packed, digests)
+                if large is None and not parts:
+                    packed.append(self._end)
+                chunk = b"".join(packed)
+            yield chunk
+            packed = []
+            if large is not None:
+                for chunk in contents(large, self._chunk_bytes):
+                    digests.add([(chunk, False)])
+                    yield chunk
+                digests.add([(b"", True)])
+                packed.append(b"\r\n")
+        if packed:
+            yield b"".join((*packed, self._end))
+
+    def _pack(self, parts: deque[tuple[bytes, Upload]], packed: list[bytes], digests: Digests) -> Upload | None:
+        """Read small files up to a chunk of them, to the end, or to a large one, which is returned behind its head."""
+        size = sum(map(len, packed))
         small: list[Piece] = []
-        for head, upload in self._parts:
+        large = None
+        while parts and large is None and size < self._chunk_bytes:
+            head, upload = parts.popleft()
             packed.append(head)
-            if upload.size_bytes < self._chunk_bytes:
+            size += len(head)
+            if upload.size_bytes >= self._chunk_bytes:
+                large = upload
+            else:
                 data = whole(upload)
                 small.append((data, True))
                 packed += (data, b"\r\n")
-                size += len(head) + len(data)
-                if size < self._chunk_bytes:
-                    continue
-            digests.add(small)
-            yield b"".join(packed)
-            packed, size, small = [], 0, []
-            if upload.size_bytes >= self._chunk_bytes:
-                for chunk in contents(upload, self._chunk_bytes):
-                    digests.add([(chunk, False)])
-                    yield chunk
-                small.append((b"", True))
-                packed.append(b"\r\n")
+                size += len(data)
         digests.add(small)
-        packed.append(self._end)
-        yield b"".join(packed)
+        return large
 
 
 def _field(boundary: str, name: str, value: str) -> bytes:
