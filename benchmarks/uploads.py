@@ -7,7 +7,9 @@ its checks; curl has looked all of them up before its clock begins.
 
 Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so beside curl alone stand curl after
 `openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too. Beside
-small files stands a loop in Python that opens, reads, hashes and sends, and checks nothing.
+small files stands a loop in Python that opens, reads, hashes and sends, and checks nothing. And all but the
+large files are also sent over lines of some Gbit/s, which the server plays by reading no faster: what a user has, if
+that much, and there the line binds, not the hashing.
 Rounds alternate, so that whatever else the machine does falls on all; the median of the rounds' ratios is what counts.
 """
 
@@ -42,6 +44,8 @@ LEAST_SHARE = 0.7
 DESCRIPTORS, MORE_DESCRIPTORS = 16, 4
 """Those of a process with one upload, and those of each further one: folder, file, connection, the hand on it."""
 AT_ONCE = 4
+LINES_GBIT_PER_S = (1, 2, 4)
+"""Lines that the server can play; it can't read 10 Gbit/s in pieces and count them."""
 ROUND_S = 300
 POSTS = 300
 
@@ -118,6 +122,7 @@ def measure(size: Size) -> list[Table]:
             what = f"{AT_ONCE} uploads at once by threads of one process, against as many curls, each of {kind}"
             cases.append((f"four at once, {kind.partition(' (')[0].partition(',')[0]}", what, case, count))
         tables = [_table(f"upload, {part}", what, case, url, count) for part, what, case, count in cases]
+        tables += [_over_lines(kind, what, case, min(several, 5)) for kind, what, case, _ in cases[1:3]]
         return [*tables, one_file(url, folder)]
 
 
@@ -135,6 +140,22 @@ def _table(part: str, what: str, case: Case, url: str, rounds: int) -> Table:
     table.at_most("peak memory of the uploading process, MB", max(one.peak_mb for one in measured), MEMORY_MB, "{:.0f}")
     table.fact("… of which the uploads themselves, MB", f"{max(one.grown_mb for one in measured):.0f}")
     table.at_most("open descriptors", int(counted["descriptors"]), most, "{:d}")
+    return table
+
+
+def _over_lines(kind: str, what: str, case: Case, rounds: int) -> Table:
+    ends = f"a server that reads no faster than a line brings it, {rounds} alternating rounds, medians"
+    table = Table(f"upload, {kind} over a line", f"{what} to {ends}; ours with a SHA-256 of every file, curl without")
+    for gigabits in LINES_GBIT_PER_S:
+        with discarding(gigabits * 125e6) as url:
+            measured = _rounds(url, case, rounds)
+        ours, curls = (
+            case.all_bytes / statistics.median(taken) / 1e6
+            for taken in ([one.ours_s for one in measured], [one.curl_s for one in measured])
+        )
+        if not math.isnan(curls):
+            table.at_least(f"{gigabits} Gbit/s: speed ÷ speed of curl -F", _ratio(measured), LEAST_SHARE)
+        table.fact("… MB/s: paceline · curl -F", f"{ours:,.0f} · {curls:,.0f}")
     return table
 
 
@@ -274,9 +295,9 @@ def _sparse(folder: Path, count: int, size_bytes: int) -> Path:
 
 
 @contextmanager
-def discarding() -> Iterator[str]:
-    """Run the server that discards; give its URL."""
-    command = [sys.executable, "-m", "benchmarks.discard"]
+def discarding(bytes_per_s: float = math.inf) -> Iterator[str]:
+    """Run the server that discards, reading each connection no faster than that; give its URL."""
+    command = [sys.executable, "-m", "benchmarks.discard", str(bytes_per_s)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
