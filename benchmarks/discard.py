@@ -52,14 +52,16 @@ def _swallow(connection: socket.socket, buffer: memoryview, bytes_per_s: float) 
     if headers.get(b"expect") == b"100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")  # curl waits a second for it
     left = length - len(body)
-    begun = time.monotonic()
+    through_s = time.monotonic()  # when the line has carried what was read
     while left > 0:
         received_bytes = connection.recv_into(buffer, min(left, len(buffer)))
         if not received_bytes:
             break
         left -= received_bytes
         if not math.isinf(bytes_per_s):
-            time.sleep(max(begun + (length - left) / bytes_per_s - time.monotonic(), 0))
+            takes_s, now_s = received_bytes / bytes_per_s, time.monotonic()
+            through_s = max(through_s, now_s - takes_s) + takes_s  # a line that had nothing to carry doesn't catch up
+            time.sleep(max(through_s - now_s, 0))
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
     connection.sendall(answer % (len(ANSWER), ANSWER))
 

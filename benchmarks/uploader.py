@@ -1,19 +1,20 @@
 """Uploads a folder through the real adapter, in a process of its own so that its memory can be told.
 
-    python -m benchmarks.uploader URL FOLDER [--at-once N] [--times N] [--count]
+    python -m benchmarks.uploader URL FOLDER [--at-once N] [--times N] [--count] [--without-turns]
 
 N threads upload the whole folder, each so many times in a row. Prints `{"seconds", "cpu_s", "peak_rss_bytes",
 "before_rss_bytes", "descriptors"}`: the wall clock from the first call to the last answer, the process's CPU time in
 between, the most memory this process ever had, what it had before. Five uploads of at most 10 MB (or one file) go
 before in each thread, uncounted: a worker isn't cold either, and the interpreter takes its time to specialise. With
 `--count`, `descriptors` are the most that were open, looked up whenever a file is opened or read, which takes longer
-than to open it; else 0.
+than to open it; else 0. `--without-turns`: as though small files weren't read in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import threading
@@ -25,7 +26,9 @@ from typing import TypeVar
 
 from paceline.files import SourceRoot
 from paceline.model import PlannedFile
+from paceline.providers import multipart
 from paceline.providers.base import SubmitRequest, Upload
+from paceline.providers.in_turn import InTurn
 from paceline.providers.kolena import Kolena
 from sandbox.stats import peak_rss_bytes
 
@@ -66,7 +69,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--count", action="store_true")
+    parser.add_argument("--without-turns", action="store_true")
     given = parser.parse_args(arguments)
+    if given.without_turns:
+        multipart.READING = InTurn(lambda: -math.inf)  # its rest never ends
     root = SourceRoot(str(given.folder))
     counter = Counter(counts=given.count)
     files = [planned(path) for path in sorted(given.folder.iterdir())]

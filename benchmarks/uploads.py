@@ -7,9 +7,10 @@ its checks; curl has looked all of them up before its clock begins.
 
 Ours also computes a SHA-256 of every file while it is sent, which curl doesn't; so beside curl alone stand curl after
 `openssl dgst -sha256`, the same work by two commands, and what curl would reach if its one thread hashed too. Beside
-small files stands a loop in Python that opens, reads, hashes and sends, and checks nothing. And all but the
-large files are also sent over lines of some Gbit/s, which the server plays by reading no faster: what a user has, if
-that much, and there the line binds, not the hashing.
+small files stands a loop in Python that opens, reads, hashes and sends, and checks nothing. And 300
+files of either size are also sent over lines of some Gbit/s, which the server plays by reading no faster: what a user
+has, if that much, and there the line binds, not the hashing. Four uploads of small files at once are also made without
+reading them in turn (`paceline/providers/in_turn.py`).
 Rounds alternate, so that whatever else the machine does falls on all; the median of the rounds' ratios is what counts.
 """
 
@@ -68,10 +69,10 @@ class Case:
         """What a round sends."""
         return self.size_bytes * self.at_once * self.times
 
-    def ours(self, url: str, *, count: bool = False) -> Mapping[str, float]:
+    def ours(self, url: str, *further: str) -> Mapping[str, float]:
         """Upload through the adapter; return the uploader's report."""
         command = [sys.executable, "-m", "benchmarks.uploader", url, str(self.folder)]
-        command += ["--at-once", str(self.at_once), "--times", str(self.times), *(["--count"] if count else [])]
+        command += ["--at-once", str(self.at_once), "--times", str(self.times), *further]
         said = subprocess.run(command, check=True, capture_output=True, timeout=ROUND_S).stdout
         report: Mapping[str, float] = json.loads(said)
         return report
@@ -135,12 +136,22 @@ def _table(part: str, what: str, case: Case, url: str, rounds: int) -> Table:
     table = Table(part, f"{ends}, without the start of either process")
     measured = _rounds(url, case, rounds)
     _speeds(table, case, measured)
-    counted = case.ours(url, count=True)
+    counted = case.ours(url, "--count")
     most = DESCRIPTORS + MORE_DESCRIPTORS * (case.at_once - 1)
     table.at_most("peak memory of the uploading process, MB", max(one.peak_mb for one in measured), MEMORY_MB, "{:.0f}")
     table.fact("… of which the uploads themselves, MB", f"{max(one.grown_mb for one in measured):.0f}")
     table.at_most("open descriptors", int(counted["descriptors"]), most, "{:d}")
+    if case.at_once > 1 and case.times > 1:
+        _turns(table, case, url, rounds)
     return table
+
+
+def _turns(table: Table, case: Case, url: str, rounds: int) -> None:
+    """Tell what reading in turn saves, round by round beside the same without it."""
+    both = [(case.ours(url), case.ours(url, "--without-turns")) for _ in range(rounds)]
+    for what, key in (("time", "seconds"), ("CPU", "cpu_s")):
+        ratio = statistics.median(with_turns[key] / without[key] for with_turns, without in both)
+        table.fact(f"{what} ÷ {what} without reading small files in turn", f"{ratio:.2f}")
 
 
 def _over_lines(kind: str, what: str, case: Case, rounds: int) -> Table:
@@ -155,7 +166,8 @@ def _over_lines(kind: str, what: str, case: Case, rounds: int) -> Table:
         )
         if not math.isnan(curls):
             table.at_least(f"{gigabits} Gbit/s: speed ÷ speed of curl -F", _ratio(measured), LEAST_SHARE)
-        table.fact("… MB/s: paceline · curl -F", f"{ours:,.0f} · {curls:,.0f}")
+            table.rival("… curl -F, MB/s", f"{curls:,.0f}")
+        table.fact(f"{gigabits} Gbit/s: MB/s", f"{ours:,.0f}")
     return table
 
 
@@ -282,7 +294,7 @@ def grow(scale: int) -> Mapping[str, float]:
             costs[f"seconds, files of {what}"] = statistics.median(one["seconds"] for one in reports) / case.times
             costs[f"CPU seconds, files of {what}"] = statistics.median(one["cpu_s"] for one in reports) / case.times
             costs[f"peak MB, files of {what}"] = max(one["peak_rss_bytes"] for one in reports) / 1e6
-            costs[f"descriptors, files of {what}"] = case.ours(url, count=True)["descriptors"]
+            costs[f"descriptors, files of {what}"] = case.ours(url, "--count")["descriptors"]
     return costs
 
 

@@ -1,9 +1,8 @@
 """Let the uploads of a process read their small files in turn, as long as that is quick.
 
-A small file takes five system calls and a digest, and at each of them the interpreter may change hands. Where several
-uploads read at the same moment it changes hands all the time: eight of 300 files of 20 kB each took 1.8 times the CPU
-that they take in turn, and 1.5 times the time. Files that don't come from memory are another matter: for a disk it is
-best to wait together.
+A small file takes five system calls, at each of which the interpreter may change hands. Where several uploads read at
+the same moment it changes hands all the time: see "four at once" in `benchmarks/RESULTS.md`. Files that don't come from
+memory are another matter: for a disk it is best to wait together, and nobody should wait for somebody else's.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-QUICK_S = 0.001
-"""A chunk of small files takes 0.5 ms from memory; this is 13 files with 40 µs each of waiting for a disk."""
-PATIENCE = 5
-"""So many turns in a row must have taken longer to mean a disk: other threads make every tenth longer."""
+QUICK_FILE_S = 80e-6
+"""From memory a small file is read and hashed in less than half of that; a disk takes longer."""
+LATE_S = 0.03
+"""How much longer turns may be in all, less what quick ones make up for, before that means a disk."""
 WAIT_S = 0.1
-"""How long to wait for one's turn: thirty others are through by then, unless somebody's disk hangs."""
+"""How long to wait for one's turn. Who has it that long is at a disk that hangs, or a hundred others were first."""
 REST_S = 1.0
-"""How long everybody then reads without turns."""
+"""For how long nobody queues for turns then: a disk costs the other uploads 3 % of their time, one that hangs 10 %."""
 
 
 class InTurn:
@@ -29,12 +28,12 @@ class InTurn:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._slow = 0
+        self._late_s = 0.0
         self._rests_until_s = 0.0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Read one chunk in the block."""
+    def turn(self, files: float) -> Iterator[None]:
+        """Read and hash about so many files in the block."""
         if self._now_s() < self._rests_until_s:
             yield
         elif self._lock.acquire(timeout=WAIT_S):
@@ -42,8 +41,9 @@ class InTurn:
             try:
                 yield
             finally:
-                self._slow = self._slow + 1 if self._now_s() - begun_s > QUICK_S else 0
-                if self._slow == PATIENCE:
+                took_s = self._now_s() - begun_s
+                self._late_s = max(self._late_s + took_s - files * QUICK_FILE_S, 0.0)
+                if self._late_s > LATE_S:
                     self._rest()
                 self._lock.release()
         else:
@@ -51,5 +51,5 @@ class InTurn:
             yield
 
     def _rest(self) -> None:
-        self._slow = 0
+        self._late_s = 0.0
         self._rests_until_s = self._now_s() + REST_S

@@ -10,16 +10,16 @@ import mimetypes
 import re
 import secrets
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
 
 from paceline.providers.base import Upload
 from paceline.providers.contents import CHUNK_BYTES, contents, whole
-from paceline.providers.digests import Digests, Piece, digests_for
+from paceline.providers.digests import LARGE_FILE_BYTES, Digests, Piece, digests_for
 from paceline.providers.in_turn import InTurn
 
-_READING = InTurn()
+READING = InTurn()
 
 
 class Multipart:
@@ -69,16 +69,16 @@ class Multipart:
 
     def _chunks(self, digests: Digests) -> Iterator[bytes]:
         """Join small files until there is a chunk of them: hundreds of files must not be thousands of packets."""
-        near = all(upload.read for _, upload in self._parts)
         parts = deque(self._parts)
         packed = [self._fields]
+        turn = self._turns()
         while parts:
-            with _READING.turn() if near else nullcontext():
-                large = self._pack(parts, packed, digests)
-                if large is None and not parts:
-                    packed.append(self._end)
-                chunk = b"".join(packed)
-            yield chunk
+            with turn():
+                small, large = self._pack(parts, packed)
+                digests.add(small)
+            if large is None and not parts:
+                packed.append(self._end)
+            yield b"".join(packed)
             packed = []
             if large is not None:
                 for chunk in contents(large, self._chunk_bytes):
@@ -89,24 +89,27 @@ class Multipart:
         if packed:
             yield b"".join((*packed, self._end))
 
-    def _pack(self, parts: deque[tuple[bytes, Upload]], packed: list[bytes], digests: Digests) -> Upload | None:
+    def _turns(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return what to read a chunk in: a turn where files are small and at hand, else nothing."""
+        files = len(self._parts)
+        if files * LARGE_FILE_BYTES <= self._length or not all(upload.read for _, upload in self._parts):
+            return nullcontext
+        return partial(READING.turn, files * min(self._chunk_bytes / self._length, 1))
+
+    def _pack(self, parts: deque[tuple[bytes, Upload]], packed: list[bytes]) -> tuple[list[Piece], Upload | None]:
         """Read small files up to a chunk of them, to the end, or to a large one, which is returned behind its head."""
         size = sum(map(len, packed))
         small: list[Piece] = []
-        large = None
-        while parts and large is None and size < self._chunk_bytes:
+        while parts and size < self._chunk_bytes:
             head, upload = parts.popleft()
             packed.append(head)
-            size += len(head)
             if upload.size_bytes >= self._chunk_bytes:
-                large = upload
-            else:
-                data = whole(upload)
-                small.append((data, True))
-                packed += (data, b"\r\n")
-                size += len(data)
-        digests.add(small)
-        return large
+                return small, upload
+            data = whole(upload)
+            small.append((data, True))
+            packed += (data, b"\r\n")
+            size += len(head) + len(data)
+        return small, None
 
 
 def _field(boundary: str, name: str, value: str) -> bytes:

@@ -9,6 +9,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +36,11 @@ def held(name: str, data: bytes, size_bytes: int | None = None) -> Upload:
     return Upload(name, name, len(data) if size_bytes is None else size_bytes, lambda: io.BytesIO(data))
 
 
+def near(name: str, data: bytes) -> Upload:
+    """Make an upload of bytes in memory that can be read at once, as a file of a folder can."""
+    return replace(held(name, data), read=lambda: data)
+
+
 def on_disk(path: Path, size_bytes: int | None = None) -> Upload:
     """Make an upload of a file, planned as it is now unless a size is given."""
     size = path.stat().st_size if size_bytes is None else size_bytes
@@ -56,11 +62,13 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
         st.tuples(st.sampled_from(["user_defined_id", "due_date"]), st.text(st.characters(codec="utf-8"))), max_size=2
     ),
     st.integers(1, 60),
+    st.booleans(),
 )
 def test_every_byte_is_what_the_vendors_client_would_send(
-    files: list[tuple[str, bytes]], fields: list[tuple[str, str]], chunk_bytes: int
+    files: list[tuple[str, bytes]], fields: list[tuple[str, str]], chunk_bytes: int, at_once: bool
 ) -> None:
-    ours = Multipart(fields, [held(*file) for file in files], boundary="edge", chunk_bytes=chunk_bytes)
+    uploads = [near(*file) if at_once else held(*file) for file in files]
+    ours = Multipart(fields, uploads, boundary="edge", chunk_bytes=chunk_bytes)
     body, content_type = vendors(files, fields)
     assert b"".join(ours) == body
     assert len(ours) == len(body)
