@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUICK_FILE_S = 80e-6
-"""From memory a small file is read and hashed in less than half of that; a disk takes longer."""
+"""From memory a file of 20 kB is read and hashed in less than half of that; a disk takes longer."""
 LATE_S = 0.03
 """How much longer turns may be in all, less what quick ones make up for, before that means a disk."""
 WAIT_S = 0.1
 """How long to wait for one's turn. Who has it that long is at a disk that hangs, or a hundred others were first."""
 REST_S = 1.0
-"""For how long nobody queues for turns then: a disk costs the other uploads 3 % of their time, one that hangs 10 %."""
+"""For how long nobody queues for turns then. In each of these a disk may cost others `LATE_S` and a turn."""
 
 
 class InTurn:

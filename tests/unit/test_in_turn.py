@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -16,20 +16,11 @@ from paceline.providers.base import Upload
 from paceline.providers.digests import LARGE_FILE_BYTES
 from paceline.providers.in_turn import LATE_S, QUICK_FILE_S, REST_S, InTurn
 from paceline.providers.multipart import Multipart
+from tests.support.clock import Clock
 from tests.unit.test_multipart import held, near
 
 SOON_S = 10.0
 LONG_S = 60.0
-
-
-@dataclass
-class Clock:
-    """Stands still until it is moved."""
-
-    now_s: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
@@ -49,10 +40,17 @@ def turns(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> InTurn:
 @contextmanager
 def elsewhere(act: Callable[[], object]) -> Iterator[Future[object]]:
     """Do it in another thread; give its future. Raises what it raised."""
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(act)
-        yield future
-        future.result(SOON_S)
+    future = Future[object]()
+
+    def work() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # a test that fails needn't wait for it
+    yield future
+    future.result(SOON_S)
 
 
 def enter(turns: InTurn, files: int = 1) -> None:

@@ -8,13 +8,7 @@ import pytest
 
 from paceline.errors import SinkBusy, SinkError
 from paceline.sinks.turns import SLOW_S, Turns
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.clock import Clock
 
 
 def fail(turns: Turns, place: str) -> None:
